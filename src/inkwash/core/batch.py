@@ -1,0 +1,83 @@
+"""Condition, Batch, Step: the only ways anything reaches a model or an objective."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from inkwash.core.rng import Rng
+
+CONDITION_FIELDS = ("label", "tokens", "image", "mask", "style")
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an image depends on. Every field is a tensor with the batch axis first, or None.
+
+    label: int64 (N,), the null class is num_classes. tokens: int64 (N, L), 0 is padding. image: float (N, C, H, W) in [-1, 1].
+    mask: float (N, 1, H, W), 1 = generate here. style: float (N, D).
+    """
+
+    label: Tensor | None = None
+    tokens: Tensor | None = None
+    image: Tensor | None = None
+    mask: Tensor | None = None
+    style: Tensor | None = None
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> "Condition":
+        """The condition with f applied to every tensor that is there."""
+        values = {k.name: getattr(self, k.name) for k in fields(self)}
+        return Condition(**{k: None if v is None else f(v) for k, v in values.items()})
+
+    def __getitem__(self, rows) -> "Condition":
+        return self.map(lambda t: t[rows])
+
+    def to(self, device: torch.device | str) -> "Condition":
+        return self.map(lambda t: t.to(device))
+
+    def names(self) -> set[str]:
+        """The names of the fields that are there."""
+        return {k.name for k in fields(self) if getattr(self, k.name) is not None}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of data. image: float (N, C, H, W) in [-1, 1], clips (N, F, C, H, W). text: N tuples of raw strings, or None.
+
+    index: int64 (N,), each row's position in the whole run (not in the data set): what random draws are keyed by.
+    """
+
+    image: Tensor
+    cond: Condition
+    index: Tensor
+    text: list[tuple[str, ...]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        text = None if self.text is None else self.text[rows]
+        return Batch(self.image[rows], self.cond[rows], self.index[rows], text)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(self.image.to(device), self.cond.to(device), self.index, self.text)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run stands. progress: 0 to 1, the only clock an objective reads. images: images seen before this step.
+
+    rng: one stream a row, keyed by (seed, index, phase). gather: (N, ...) of this process to (N_total, ...) of all, with gradient;
+    reduce: mean over processes. In one process both do nothing.
+    """
+
+    progress: float
+    images: int
+    rng: Rng
+    gather: Callable[[Tensor], Tensor] = _identity
+    reduce: Callable[[Tensor], Tensor] = _identity

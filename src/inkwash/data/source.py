@@ -1,0 +1,41 @@
+"""What every source of data is: numbered records of one split."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Record:
+    """One example as a person sees it. image: uint8 (H, W, C), C = 1, 3 or 4 (straight alpha), clips (F, H, W, C).
+
+    label: class index or None. text: raw strings (captions), possibly none. name: what to call it in a message.
+    """
+
+    image: np.ndarray
+    label: int | None = None
+    text: tuple[str, ...] = ()
+    name: str = ""
+
+
+class Source(ABC):
+    """One split of a data set. `read` may be called from several threads or processes.
+
+    name: as the user wrote it. split: "train", "test", ... classes: names by label, empty where there are none.
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, i: int) -> Record:
+        """The i-th record. Raises DataError, naming the file, where it cannot be read."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash that changes when the data do: caches are keyed by it."""
