@@ -72,8 +72,8 @@ class Batch:
 class Step:
     """Where a run stands. progress: 0 to 1, the only clock an objective reads. images: images seen before this step.
 
-    rng: one stream a row, keyed by (seed, index, phase). gather: (N, ...) of this process to (N_total, ...) of all, with gradient;
-    reduce: mean over processes. In one process both do nothing.
+    rng: one stream a row, keyed by (seed, index, phase). gather: (N, ...) of this process to (N_total, ...) of all, with
+    gradient; reduce: mean over processes. In one process both do nothing.
     """
 
     progress: float

@@ -1,0 +1,131 @@
+"""Config: a frozen, typed description that builds a component and goes to disk as JSON. Lookup by name lives here too.
+
+Two literal catalogs say which kinds exist. An entry is "module:Class"; nothing is imported before it is asked for.
+"""
+
+import importlib
+import json
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
+
+from inkwash.core.errors import ConfigError, nearest
+
+MODELS = {
+    "vae": "inkwash.methods.vae:VAEConfig",
+    "gan": "inkwash.methods.gan:GANConfig",
+    "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
+}
+
+OBJECTIVES = {
+    "elbo": "inkwash.methods.vae:ELBOConfig",
+    "non-saturating": "inkwash.methods.gan:NonSaturatingConfig",
+    "denoising": "inkwash.methods.diffusion:DenoisingConfig",
+}
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, unknown keys refused, `build()` makes the component it describes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def build(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} describes settings only; nothing is built from it.")
+
+    def to_json(self) -> str:
+        """Canonical JSON: the same configuration always gives the same bytes."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def parse(cls, values: dict) -> Self:
+        """Validate a dictionary. Raises ConfigError, in one sentence, for the first thing wrong."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_sentence(cls, error)) from None
+
+    def override(self, settings: dict[str, Any]) -> Self:
+        """A copy with dotted keys replaced: {"model.width": "32"}. Strings are read as JSON where they are JSON."""
+        values = self.model_dump(mode="json")
+        for dotted, value in settings.items():
+            *path, last = dotted.split(".")
+            place = values
+            for i, key in enumerate([*path, last]):
+                if not isinstance(place, dict) or key not in place:
+                    known = place if isinstance(place, dict) else ()
+                    where = ".".join(path[:i]) or type(self).__name__
+                    raise ConfigError(f"There is no setting {dotted!r}: {where} has no {key!r}; {nearest(key, known)}")
+                if i < len(path):
+                    place = place[key]
+            place[last] = read_value(value)
+        return type(self).parse(values)
+
+
+def read_value(text: Any) -> Any:
+    """The value that a person typed: JSON where it parses, else the string itself."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"True": True, "False": False, "None": None}.get(text, text)
+
+
+def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(k) for k in first["loc"]) or cls.__name__
+    if first["type"] == "extra_forbidden":
+        known = cls.model_fields
+        for part in first["loc"][:-1]:  # walk down to the configuration that refused the key
+            inner = getattr(known.get(part), "annotation", None)
+            known = getattr(inner, "model_fields", {})
+        return f"There is no setting {key!r}; {nearest(str(first['loc'][-1]), known)}"
+    return f"Setting {key!r} cannot be {first.get('input')!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+
+
+class Kinded(Config):
+    """A configuration that a catalog knows by its `kind`; subclasses outside the catalogs are known once their file is imported."""
+
+    kind: str
+    _known: ClassVar[dict[str, type["Kinded"]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        default = cls.model_fields["kind"].default
+        if isinstance(default, str):
+            Kinded._known[default] = cls
+
+
+class ModelConfig(Kinded):
+    """Describes a Model."""
+
+
+class ObjectiveConfig(Kinded):
+    """Describes an Objective."""
+
+
+def lookup(kind: str, catalog: dict[str, str]) -> type[Kinded]:
+    """The configuration class of a kind. Raises ConfigError naming the nearest kind."""
+    if kind in Kinded._known:
+        return Kinded._known[kind]
+    if kind not in catalog:
+        hint = f"it is code of your own, so name its file with --code; {nearest(kind, catalog)}"
+        raise ConfigError(f"There is no {kind!r} in the catalog ({hint})")
+    module, name = catalog[kind].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _resolver(catalog: dict[str, str]):
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "kind" not in value:
+                raise ConfigError(f"A component needs a 'kind': one of {', '.join(sorted(catalog))}.")
+            return lookup(value["kind"], catalog).parse(value)
+        return value
+
+    return resolve
+
+
+# Fields that hold any configuration of a catalog: read from a dictionary by its kind, written out with all its own keys.
+AnyModel = Annotated[SerializeAsAny[ModelConfig], BeforeValidator(_resolver(MODELS))]
+AnyObjective = Annotated[SerializeAsAny[ObjectiveConfig], BeforeValidator(_resolver(OBJECTIVES))]
