@@ -1,0 +1,1 @@
+"""Numbers from tensors: distances between sets of features, between paired images, likelihoods. Sums are float64."""
