@@ -5,7 +5,8 @@ Two literal catalogs say which kinds exist. An entry is "module:Class"; nothing 
 
 import importlib
 import json
-from typing import Annotated, Any, ClassVar, Self
+import sys
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
 
@@ -84,16 +85,9 @@ def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
 
 
 class Kinded(Config):
-    """A configuration that a catalog knows by its `kind`; subclasses outside the catalogs are known once their file is imported."""
+    """A configuration found by its `kind`: a name in a catalog, or "module:Class" for code outside the package."""
 
     kind: str
-    _known: ClassVar[dict[str, type["Kinded"]]] = {}
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        default = cls.model_fields["kind"].default
-        if isinstance(default, str):
-            Kinded._known[default] = cls
 
 
 class ModelConfig(Kinded):
@@ -105,14 +99,21 @@ class ObjectiveConfig(Kinded):
 
 
 def lookup(kind: str, catalog: dict[str, str]) -> type[Kinded]:
-    """The configuration class of a kind. Raises ConfigError naming the nearest kind."""
-    if kind in Kinded._known:
-        return Kinded._known[kind]
-    if kind not in catalog:
-        hint = f"it is code of your own, so name its file with --code; {nearest(kind, catalog)}"
-        raise ConfigError(f"There is no {kind!r} in the catalog ({hint})")
-    module, name = catalog[kind].split(":")
-    return getattr(importlib.import_module(module), name)
+    """The configuration class of a kind. Raises ConfigError naming the nearest kind.
+
+    Only modules of the catalog are imported. "module:Class" is looked up among modules that the user has already imported
+    (`--code FILE` does that), so that a model folder can never cause code to run.
+    """
+    if kind in catalog:
+        module, name = catalog[kind].split(":")
+        return getattr(importlib.import_module(module), name)
+    module, _, name = kind.partition(":")
+    found = getattr(sys.modules.get(module), name, None) if name else None
+    if isinstance(found, type) and issubclass(found, Kinded):
+        return found
+    if name:
+        raise ConfigError(f"{kind!r} is code outside the package: name its file with --code {module}.py.")
+    raise ConfigError(f"There is no {kind!r} in the catalog; {nearest(kind, catalog)}")
 
 
 def _resolver(catalog: dict[str, str]):

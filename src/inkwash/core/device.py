@@ -1,0 +1,100 @@
+"""What this machine is good at: device, precision, memory of the C library. Measured, not believed."""
+
+import ctypes
+import functools
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep freed memory instead of giving it back to the kernel: page faults cost a fifth of a training step.
+
+    Does nothing and returns False elsewhere. Call before the first large tensor.
+    """
+    if platform.system() != "Linux":
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        trim = libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        return bool(libc.mallopt(-3, 1 << 30) and trim)  # M_MMAP_THRESHOLD
+    except (OSError, AttributeError):  # musl has no mallopt
+        return False
+
+
+def best_device() -> torch.device:
+    """CUDA where there is a GPU, Apple's GPU next, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How to compute: autocast to bf16 with channels-last, or fp32; and the two timings that decided, in milliseconds."""
+
+    bf16: bool
+    channels_last: bool
+    fp32_ms: float
+    bf16_ms: float
+
+    @property
+    def name(self) -> str:
+        return "bf16" if self.bf16 else "fp32"
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Lay convolution weights out for this precision. The values do not change."""
+        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+
+
+def _time_convolution(device: torch.device, bf16: bool) -> float:
+    """Median milliseconds of a 3x3 convolution of 64 channels, 16 x 32 x 32, forward and backward."""
+    x = torch.randn(16, 64, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    conv = torch.nn.Conv2d(64, 64, 3, padding=1, device=device).to(memory_format=torch.channels_last)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            y = conv(F.silu(x))
+        y.float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[2:])
+
+
+@functools.cache
+def measure_precision(device: torch.device) -> Precision:
+    """Time one convolution both ways. A CPU accepts bf16 without matrix units too, and is then ten times slower."""
+    keep_freed_memory()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        fp32, bf16 = _time_convolution(device, False), _time_convolution(device, True)
+    pays = bf16 < 0.8 * fp32
+    return Precision(pays, True, fp32, bf16)
+
+
+def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
+    """wanted: "auto" measures; "bf16" and "fp32" are taken at their word (the timings are then not taken and read 0)."""
+    if wanted == "auto":
+        return measure_precision(device)
+    return Precision(wanted == "bf16", True, 0.0, 0.0)
+
+
+def peak_memory() -> int:
+    """Peak resident bytes of this process; 0 where the system does not tell."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    scale = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

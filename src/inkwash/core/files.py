@@ -1,0 +1,146 @@
+"""Files on disk: a model folder, written so that a crash at any moment leaves either the old or the new one, and checked when read.
+
+A tensor file is safetensors. Its header repeats the configuration and holds a SHA-256 of tensors and configuration, so that a
+flipped byte is found. Nothing here reads or writes a pickle.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from inkwash.core.config import MODELS, ModelConfig, lookup
+from inkwash.core.errors import FileError
+from inkwash.core.model import Model
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write to a temporary name beside `path`, flush to the disk, rename over it. Raises FileError where the disk is full."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with open(temporary, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileError(f"Cannot write {path}: {error.strerror or error}; what was there before is kept.") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder anew: fill(temporary) beside it, then swap. The old folder goes only once the new one has its name."""
+    fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir(parents=True)
+        fill(fresh)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, old)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror or error}; what was there before is kept.") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle_folder(path: Path) -> None:
+    """Finish what a crash inside `replace_folder` interrupted: between its two renames only the old folder exists."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+
+
+def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
+    h = hashlib.sha256(note.encode())
+    for name in sorted(tensors):
+        t = tensors[name]
+        h.update(f"{name}|{t.dtype}|{tuple(t.shape)}|".encode())
+        h.update(t.reshape(-1).view(torch.uint8).numpy().data if t.numel() else b"")
+    return h.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> None:
+    """Write tensors with a note (the configuration, as JSON) and their digest. Equal contents give equal bytes."""
+    flat = {k: t.detach().cpu().contiguous() for k, t in sorted(tensors.items())}
+    write_bytes(path, serialise(flat, {"inkwash": note, "sha256": _digest(flat, note)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Read tensors and the note. Raises FileError where the file is missing, is no safetensors file, or has changed since."""
+    if not path.is_file():
+        raise FileError(f"There is no file {path}.")
+    try:
+        with safe_open(path, framework="pt") as f:
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dictionary)
+            meta = f.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileError(f"{path} is not a safetensors file, or is damaged ({error}); pickled weights are never read.") from None
+    if "sha256" in meta and meta["sha256"] != _digest(tensors, meta.get("inkwash", "")):
+        raise FileError(f"{path} is damaged: its contents do not match the checksum in its header.")
+    return tensors, meta.get("inkwash", "")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises FileError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileError(f"There is no file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} is damaged: {error}.") from None
+
+
+def fill_state(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load tensors into a module whose names and shapes must match exactly. Raises FileError naming the first that does not."""
+    own = module.state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in own or name not in tensors:
+            where = "the file lacks" if name in own else "the model has no"
+            raise FileError(f"{path} does not fit its configuration: {where} {name!r}.")
+        if own[name].shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+            raise FileError(f"{path} does not fit its configuration: {name!r} is {shapes}.")
+    module.load_state_dict(dict(tensors))
+
+
+def save_model(folder: Path, config: ModelConfig, state: Mapping[str, Tensor], card: str = "") -> None:
+    """Write a model folder whole: config.json, model.safetensors, README.md."""
+
+    def fill(place: Path) -> None:
+        save_tensors(place / WEIGHTS, state, config.to_json())
+        write_text(place / CONFIG, config.to_json())
+        write_text(place / CARD, card)
+
+    replace_folder(folder, fill)
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder. Raises FileError where it is not one or is damaged."""
+    settle_folder(folder)
+    if not (folder / CONFIG).is_file():
+        raise FileError(f"{folder} is not a model folder: it has no {CONFIG}.")
+    values = read_json(folder / CONFIG)
+    if not isinstance(values, dict) or "kind" not in values:
+        raise FileError(f"{folder / CONFIG} does not say what kind of model it describes.")
+    config = lookup(values["kind"], MODELS).parse(values)
+    model = config.build()
+    tensors, _ = load_tensors(folder / WEIGHTS)
+    fill_state(model, tensors, folder / WEIGHTS)
+    return model.eval()

@@ -1,0 +1,130 @@
+"""Model: weights + config. What it can do are mix-ins, so that a model promises exactly what it does."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.core.batch import Condition
+from inkwash.core.config import Config, ModelConfig
+from inkwash.core.errors import ConfigError
+from inkwash.core.rng import Rng
+
+OnStep = Callable[[int, int], None]  # (steps done, steps in all)
+Tag = Literal["exact", "bound", "density", "estimate"]
+
+
+class Options(Config):
+    """The sampling knobs of a model, typed: the command line's -o, the server's fields and the page's form come from it."""
+
+
+class Model(nn.Module):
+    """Weights and the configuration they belong to.
+
+    shape: (C, H, W) of one image. accepts, requires: names of `Condition` fields. classes: names by label.
+    Networks hold no dropout layer: anything random comes from an `Rng`, so that rows stay independent of each other.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def check(self, cond: Condition) -> None:
+        """Raise ConfigError where the condition holds what the model does not take, or lacks what it needs."""
+        if extra := cond.names() - self.accepts:
+            takes = ", ".join(sorted(self.accepts)) or "no condition at all"
+            raise ConfigError(f"This model does not take {', '.join(sorted(extra))}; it takes {takes}.")
+        if missing := self.requires - cond.names():
+            raise ConfigError(f"This model needs {', '.join(sorted(missing))}.")
+
+
+class Sampler(ABC):
+    """A model that makes images."""
+
+    Options: ClassVar[type[Options]] = Options
+
+    @abstractmethod
+    def sample(self, rng: Rng, cond: Condition, options: Options, on_step: OnStep | None = None) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1], one for each row of `rng`; row i depends on its key and its condition only."""
+
+    def evaluations(self, options: Options) -> int:
+        """Network evaluations that one image costs under these options."""
+        return 1
+
+
+class Likelihood(ABC):
+    """A model that says how probable an image is."""
+
+    tag: ClassVar[Tag]
+    levels: int = 256
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        """Nats of the `levels`-level image (or of a density, by `tag`), summed over dimensions: (N, C, H, W) to (N,)."""
+
+
+class Autoencoder(ABC):
+    """A model that maps images to latents and back."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] to latents, batch axis first."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents to (N, C, H, W) in [-1, 1]."""
+
+
+class Codes(ABC):
+    """An autoencoder whose latents are integers."""
+
+    codebook_size: int
+
+    @abstractmethod
+    def codes(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to int64 (N, h, w)."""
+
+    @abstractmethod
+    def from_codes(self, codes: Tensor) -> Tensor:
+        """int64 (N, h, w) to (N, C, H, W)."""
+
+
+class Sequence(ABC):
+    """A model that continues a clip."""
+
+    @abstractmethod
+    def predict(self, frames: Tensor, n: int, rng: Rng) -> Tensor:
+        """(N, F, C, H, W) to its next n frames (N, n, C, H, W)."""
+
+
+class Captioner(ABC):
+    """A model that describes images in words."""
+
+    @abstractmethod
+    def caption(self, x: Tensor, rng: Rng, options: Options) -> list[str]:
+        """(N, C, H, W) to N strings."""
+
+
+class Extractor(ABC):
+    """A model that maps images to feature vectors."""
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, D)."""
+
+
+class Fittable(ABC):
+    """A model that is fitted at once, without gradients."""
+
+    @abstractmethod
+    def fit(self, images: Tensor, labels: Tensor | None, rng: Rng) -> None:
+        """images: (N, C, H, W) in [-1, 1]."""

@@ -1,0 +1,166 @@
+"""VAE: squeeze an image into a few numbers that look like noise; then turn fresh noise into images.
+
+An encoder gives a Gaussian q(z|x), a decoder a distribution p(x|z) over pixels. Both maximise one bound on log p(x):
+
+    log p(x) >= E_q log p(x|z) - beta KL(q(z|x) || N(0, I)),      beta = 1 for the bound itself
+
+Pixels are integers, so p(x|z) is a discretised logistic: a logistic of mean m and scale s, integrated over each pixel's bin.
+A plain squared error would fix that scale by hand, and with it how much the latent is used. Binary images take a Bernoulli.
+
+References: 1. Kingma and Welling 2014, Auto-Encoding Variational Bayes. 2. Higgins et al. 2017, beta-VAE. 3. Kingma et al. 2016,
+Improved Variational Inference with Inverse Autoregressive Flow (discretised logistic, appendix). 4. Rybkin et al. 2021, sigma-VAE.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.core.batch import Batch, Condition, Step
+from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.model import Autoencoder, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.objective import Objective
+from inkwash.core.rng import Rng
+from inkwash.nn.pyramid import Decoder, Encoder, PyramidConfig
+
+
+class VAEConfig(ModelConfig):
+    """shape: (C, H, W). latent: how many numbers. likelihood: of pixels given the latent."""
+
+    kind: Literal["vae"] = "vae"
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...] = ()
+    latent: int = Field(64, ge=1)
+    likelihood: Literal["logistic", "bernoulli"] = "logistic"
+    net: PyramidConfig = PyramidConfig()
+
+    def build(self) -> "VAE":
+        return VAE(self)
+
+
+class VAEOptions(Options):
+    """temperature: spread of the latent, below 1 for safer images. pixels: "mean", or "sample" with the likelihood's own noise."""
+
+    temperature: float = Field(1.0, ge=0)
+    pixels: Literal["mean", "sample"] = "mean"
+
+
+def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int = 256) -> Tensor:
+    """log P of `levels`-level pixels x in [-1, 1]: the logistic's mass in each pixel's bin, the outer bins open. Elementwise nats."""
+    half = 1 / (levels - 1)
+    inverse = torch.exp(-log_scale)
+    high, low = (x - mean + half) * inverse, (x - mean - half) * inverse
+    # log(sigmoid(high) - sigmoid(low)), factored so that it keeps its digits however far x is from the mean
+    inside = F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-2 * half * inverse))
+    first, last = F.logsigmoid(high), F.logsigmoid(-low)
+    return torch.where(x < -1 + half, first, torch.where(x > 1 - half, last, inside))
+
+
+class VAE(Model, Sampler, Likelihood, Autoencoder):
+    """Encoder, decoder and the likelihood between them."""
+
+    accepts = frozenset({"label"})
+    Options = VAEOptions
+    tag = "bound"
+
+    def __init__(self, config: VAEConfig):
+        super().__init__(config)
+        c, height, width = config.shape
+        self.requires = frozenset({"label"}) if config.classes else frozenset()
+        self.levels = 256 if config.likelihood == "logistic" else 2
+        outputs = 2 * c if config.likelihood == "logistic" else c
+        d = config.latent
+        self.label = nn.Embedding(len(config.classes), d) if config.classes else None
+        self.encoder = Encoder(config.net, config.shape, 2 * d)
+        self.decoder = Decoder(config.net, (outputs, height, width), 2 * d if config.classes else d)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), (N, D) each."""
+        mean, log_var = self.encoder(x).float().chunk(2, dim=1)
+        return mean, log_var.clamp(-20, 10)
+
+    def pixels(self, z: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Mean in [-1, 1] and log scale of p(x|z), (N, C, H, W) each; a Bernoulli has no scale, its mean is 2 p - 1."""
+        e = z if self.label is None else torch.cat([z, self.label(label)], dim=1)
+        out = self.decoder(e).float()
+        if self.config.likelihood == "bernoulli":
+            return out.sigmoid() * 2 - 1, None
+        mean, log_scale = out.chunk(2, dim=1)
+        return mean, (log_scale - 2).clamp(-7, 3)
+
+    def bound(self, x: Tensor, label: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x|z) at z = mean + std * noise, and the KL divergence to N(0, I): nats, (N,) each."""
+        mean, log_var = self.posterior(x)
+        out, log_scale = self.pixels(mean + (log_var / 2).exp() * noise, label)
+        if log_scale is None:
+            p = ((out + 1) / 2).clamp(1e-6, 1 - 1e-6)
+            log_px = torch.where(x > 0, p.log(), torch.log1p(-p))
+        else:
+            log_px = discretised_logistic(x, out, log_scale, self.levels)
+        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
+        return log_px.flatten(1).sum(1), kl
+
+    def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        log_px, kl = self.bound(x, cond.label, rng.normal(self.config.latent))
+        return log_px - kl
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.posterior(x)[0]
+
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.pixels(z, label)[0].clamp(-1, 1)
+
+    def reconstruct(self, x: Tensor, cond: Condition) -> Tensor:
+        """The decoder's mean at the posterior's mean: (N, C, H, W) to the same."""
+        return self.decode(self.encode(x), cond.label)
+
+    def sample(self, rng: Rng, cond: Condition, options: VAEOptions, on_step: OnStep | None = None) -> Tensor:
+        mean, log_scale = self.pixels(options.temperature * rng.normal(self.config.latent), cond.label)
+        if options.pixels == "sample":
+            u = rng.uniform(*self.config.shape)
+            if log_scale is None:
+                mean = torch.where(u < (mean + 1) / 2, 1.0, -1.0)
+            else:
+                mean = mean + log_scale.exp() * torch.logit(u.clamp(1e-5, 1 - 1e-5))
+        if on_step:
+            on_step(1, 1)
+        return mean.clamp(-1, 1)
+
+
+class ELBOConfig(ObjectiveConfig):
+    """beta: weight of the KL term. warm_up: share of the run over which beta rises from 0, so that the latent is not given up early."""
+
+    kind: Literal["elbo"] = "elbo"
+    beta: float = Field(1.0, ge=0)
+    warm_up: float = Field(0.1, ge=0, le=1)
+
+    def build(self, model: VAE) -> "ELBO":
+        return ELBO(self, model)
+
+
+class ELBO(Objective):
+    """The negative bound, in bits per dimension."""
+
+    def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        rise = min(1.0, step.progress / self.config.warm_up) if self.config.warm_up else 1.0
+        return self._bits(batch, step, self.config.beta * rise)
+
+    def _bits(self, batch: Batch, step: Step, beta: float) -> tuple[Tensor, dict[str, Tensor]]:
+        noise = step.rng.normal(self.model.config.latent)
+        log_px, kl = self.model.bound(batch.image, batch.cond.label, noise)
+        bits = 1 / (math.log(2) * batch.image[0].numel())
+        pixels, rate = -bits * log_px.mean(), bits * kl.mean()
+        return pixels + beta * rate, {"pixels": pixels.detach(), "kl": rate.detach(), "kl_nats": kl.mean().detach()}
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        loss, parts = self._bits(batch, step, 1.0)
+        return {"loss": loss, **parts}
+
+    def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
+        if progress > 0.2 and figures.get("main/kl_nats", 9.0) < 1.0:
+            yield "posterior collapse: the latent carries less than one nat an image; try a smaller objective.beta or a longer warm_up"

@@ -1,0 +1,101 @@
+"""Layers that every network here is made of, chosen by what they cost on a CPU (docs/en/performance.md) as well as on a GPU."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def zero_(module: nn.Module) -> nn.Module:
+    """Set a layer's weights to zero, so that a residual branch starts as the identity. Returns the layer."""
+    for p in module.parameters():
+        nn.init.zeros_(p)
+    return module
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with one group: the cheapest norm on a CPU (five times cheaper than 32 groups) without batch statistics."""
+    return nn.GroupNorm(1, channels)
+
+
+def fourier(t: Tensor, width: int, periods: float = 1e4) -> Tensor:
+    """Sines and cosines of 1000 t at geometric frequencies (Vaswani et al. 2017, section 3.5). t in [0, 1]: (N,) to (N, width)."""
+    f = torch.exp(-math.log(periods) / (width // 2) * torch.arange(width // 2, device=t.device))
+    angle = 1000 * t.float()[:, None] * f  # (N, width / 2)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until H and W are multiples of `multiple`: any size goes through a strided network."""
+    h, w = x.shape[-2:]
+    bottom, right = -h % multiple, -w % multiple
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+class Attention(nn.Module):
+    """Self-attention over pixels, and over `Condition.tokens` where `context` is given (cross-attention), as a residual branch.
+
+    Heads are wide (128 unless the layer is narrower): many small heads are 17 times slower on a CPU.
+    """
+
+    def __init__(self, channels: int, head: int = 128, context: int | None = None):
+        super().__init__()
+        self.heads = max(1, channels // head)
+        self.norm = norm(channels)
+        self.q = nn.Linear(channels, channels)
+        self.kv = nn.Linear(context or channels, 2 * channels)
+        self.out = zero_(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """x: (N, C, H, W). context: (N, T, D). mask: bool (N, T), True = may be looked at."""
+        n, c, h, w = x.shape
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (N, HW, C)
+        k, v = self.kv(tokens if context is None else context).chunk(2, dim=-1)  # (N, T, C)
+        q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (self.q(tokens), k, v))  # (N, heads, T, C / heads)
+        score = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5  # (N, heads, HW, T)
+        if mask is not None:
+            score = score.masked_fill(~mask[:, None, None, :], -torch.inf)
+        y = (score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (N, HW, C)
+        return x + self.out(y).transpose(1, 2).reshape(n, c, h, w)
+
+
+class ResBlock(nn.Module):
+    """Two 3x3 convolutions around a residual, optionally modulated by an embedding (He et al. 2016; Dhariwal and Nichol 2021, AdaGN)."""
+
+    def __init__(self, c_in: int, c_out: int, embedding: int | None = None):
+        super().__init__()
+        self.norm1, self.conv1 = norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.norm2, self.conv2 = norm(c_out), zero_(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.modulate = nn.Linear(embedding, 2 * c_out) if embedding else None
+        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """x: (N, C_in, H, W), embedding: (N, D) to (N, C_out, H, W)."""
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.modulate is not None:
+            scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)  # (N, C_out, 1, 1)
+            h = torch.addcmul(shift.to(h.dtype), h, 1 + scale.to(h.dtype))
+        return self.skip(x) + self.conv2(F.silu(h))
+
+
+class Down(nn.Module):
+    """Halve H and W: fold 2x2 pixels into channels, then mix them with a 1x1 convolution (an eighth of a strided 3x3's cost)."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__()
+        self.mix = nn.Conv2d(4 * c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(F.pixel_unshuffle(x, 2))  # (N, C, H, W) to (N, 4 C, H/2, W/2) to (N, C_out, H/2, W/2)
+
+
+class Up(nn.Module):
+    """Double H and W: mix channels while the map is small, then repeat pixels; the block that follows smooths."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__()
+        self.mix = nn.Conv2d(c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.mix(x), scale_factor=2, mode="nearest")  # (N, C, H, W) to (N, C_out, 2H, 2W)

@@ -1,0 +1,128 @@
+"""Encoder, decoder and critic: stacks of residual blocks that halve or double a map. VAEs, GANs and classifiers are made of them."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.core.config import Config
+from inkwash.nn.layers import Down, ResBlock, Up, norm, pad_to_multiple
+
+
+class PyramidConfig(Config):
+    """width: channels at the first level, doubled at each further level up to `most`. blocks: residual blocks a level.
+
+    fold: pixels folded into channels at the door. smallest: levels are added while the map's short side stays at least this.
+    """
+
+    width: int = 64
+    most: int = 256
+    blocks: int = 1
+    fold: int = 2
+    smallest: int = 4
+
+    def levels(self, height: int, width: int) -> int:
+        side = min(height, width) / self.fold
+        return 1 + max(0, int(math.log2(max(side, 1) / self.smallest)))
+
+    def widths(self, height: int, width: int) -> list[int]:
+        return [min(self.width * 2**i, self.most) for i in range(self.levels(height, width))]
+
+    def bottom(self, height: int, width: int) -> tuple[int, int, int]:
+        """(C, h, w) of the smallest map, and so the stride: sides are padded to a multiple of it."""
+        stride = self.stride(height, width)
+        return self.widths(height, width)[-1], -(-height // stride), -(-width // stride)
+
+    def stride(self, height: int, width: int) -> int:
+        return self.fold * 2 ** (self.levels(height, width) - 1)
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) to a vector (N, D)."""
+
+    def __init__(self, config: PyramidConfig, shape: tuple[int, int, int], d_out: int):
+        super().__init__()
+        c, height, width = shape
+        self.config, widths = config, config.widths(height, width)
+        self.stride = config.stride(height, width)
+        self.stem = nn.Conv2d(c * config.fold**2, widths[0], 3, padding=1)
+        layers: list[nn.Module] = []
+        for level, w in enumerate(widths):
+            if level:
+                layers.append(Down(widths[level - 1], w))
+            layers += [ResBlock(w, w) for _ in range(config.blocks)]
+        self.layers = nn.Sequential(*layers)
+        self.norm = norm(widths[-1])
+        self.out = nn.Linear(math.prod(config.bottom(height, width)), d_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(pad_to_multiple(x, self.stride), self.config.fold)  # (N, C f^2, H/f, W/f)
+        h = self.layers(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        return self.out(F.silu(self.norm(h)).flatten(1))
+
+
+class Decoder(nn.Module):
+    """A vector (N, D) to (N, C, H, W); every block is modulated by the vector too (Karras et al. 2019, AdaIN in spirit)."""
+
+    def __init__(self, config: PyramidConfig, shape: tuple[int, int, int], d_in: int):
+        super().__init__()
+        c, self.height, self.width = shape
+        self.config, widths = config, config.widths(self.height, self.width)
+        self.bottom = config.bottom(self.height, self.width)
+        self.into = nn.Linear(d_in, math.prod(self.bottom))
+        self.layers = nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            self.layers.extend(ResBlock(widths[level], widths[level], d_in) for _ in range(config.blocks))
+            if level:
+                self.layers.append(Up(widths[level], widths[level - 1]))
+        self.norm = norm(widths[0])
+        self.out = nn.Conv2d(widths[0], c * config.fold**2, 3, padding=1)
+
+    def forward(self, e: Tensor) -> Tensor:
+        h = self.into(e).unflatten(1, self.bottom).contiguous(memory_format=torch.channels_last)  # (N, C, h, w)
+        for layer in self.layers:
+            h = layer(h) if isinstance(layer, Up) else layer(h, e)
+        h = self.out(F.silu(self.norm(h)))
+        return F.pixel_shuffle(h, self.config.fold)[..., : self.height, : self.width]
+
+
+class _CriticBlock(nn.Module):
+    """A residual block without a norm, for critics: a norm would couple what R1 penalises."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.leaky_relu(x, 0.2))
+        return (x + self.conv2(F.leaky_relu(h, 0.2))) * 0.5**0.5
+
+
+class Critic(nn.Module):
+    """(N, C, H, W) and labels (N,) to a score (N,), conditional by projection (Miyato and Koyama 2018, equation 3)."""
+
+    def __init__(self, config: PyramidConfig, shape: tuple[int, int, int], num_classes: int = 0):
+        super().__init__()
+        c, height, width = shape
+        self.config, widths = config, config.widths(height, width)
+        self.stride = config.stride(height, width)
+        self.stem = nn.Conv2d(c * config.fold**2, widths[0], 3, padding=1)
+        layers: list[nn.Module] = []
+        for level, w in enumerate(widths):
+            if level:
+                layers.append(Down(widths[level - 1], w))
+            layers += [_CriticBlock(w) for _ in range(config.blocks)]
+        self.layers = nn.Sequential(*layers)
+        self.hidden = nn.Linear(math.prod(config.bottom(height, width)), widths[-1])
+        self.score = nn.Linear(widths[-1], 1)
+        self.label = nn.Embedding(num_classes, widths[-1]) if num_classes else None
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        x = F.pixel_unshuffle(pad_to_multiple(x, self.stride), self.config.fold)
+        h = self.layers(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        h = F.leaky_relu(self.hidden(F.leaky_relu(h, 0.2).flatten(1)), 0.2).float()  # (N, D)
+        score = self.score(h).squeeze(1)
+        if self.label is not None:
+            score = score + (h * self.label(label)).sum(1) * h.shape[1] ** -0.5
+        return score

@@ -1,0 +1,59 @@
+"""RunConfig: everything that decides a run, in one value. It goes to run.json and comes back for a resume."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from inkwash.core.config import AnyModel, AnyObjective, Config
+from inkwash.data.view import View
+
+
+class DataConfig(Config):
+    """source: what `open_source` takes. validation: the split that chooses the best checkpoint, None for none."""
+
+    source: str
+    split: str = "train"
+    validation: str | None = "test"
+    view: View = View()
+    memory_gb: float = Field(8.0, gt=0)
+
+
+class TrainConfig(Config):
+    """steps or budget (seconds of wall clock) ends the run; the other is None. batch: images a step, over all processes.
+
+    accumulate: micro-batches a step. lr: of AdamW; warm_up: images over which it rises; decay: the last share of the run over which it
+    falls to zero. clip: largest norm of a phase's gradient. ema: half-life in images, shorter while the run is young.
+    precision: "auto" times one convolution. *_every: in steps for checkpoints, in seconds for the rest.
+    """
+
+    steps: int | None = Field(None, ge=1)
+    budget: float | None = Field(None, gt=0)
+    batch: int = Field(128, ge=1)
+    accumulate: int = Field(1, ge=1)
+    seed: int = 0
+    lr: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.0, ge=0)
+    warm_up: int = Field(5000, ge=0)
+    decay: float = Field(0.4, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    ema: float = Field(20000.0, ge=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: str = "auto"
+    checkpoint_every: int = Field(500, ge=1)
+    keep: int = Field(2, ge=1)
+    log_every: float = Field(5.0, ge=0)
+    sample_every: float = Field(60.0, gt=0)
+    samples: int = Field(64, ge=0)
+    validate_every: float = Field(120.0, gt=0)
+    validate_images: int = Field(512, ge=1)
+    tensorboard: bool = False
+
+
+class RunConfig(Config):
+    """What a recipe returns: data, model, objective, training."""
+
+    data: DataConfig
+    model: AnyModel
+    objective: AnyObjective
+    train: TrainConfig = TrainConfig()
