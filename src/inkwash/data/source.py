@@ -22,11 +22,13 @@ class Record:
 class Source(ABC):
     """One split of a data set. `read` may be called from several threads or processes.
 
-    name: as the user wrote it. split: "train", "test", ... classes: names by label, empty where there are none.
+    name: as the user wrote it. split: "train", "test", ... splits: the names it could have been opened with.
+    classes: names by label, empty where there are none.
     """
 
     name: str
     split: str
+    splits: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -39,3 +41,15 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash that changes when the data do: caches are keyed by it."""
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        """The shape of the i-th image, from its header alone where the source knows how. Raises DataError as `read` does."""
+        return self.read(i).image.shape
+
+    def labels(self) -> np.ndarray | None:
+        """int64 (N,), -1 where a record has none; None where only reading the records would tell."""
+        return None
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Everything at once: images uint8 (N, H, W, C) or (N, F, H, W, C), and `labels`; None where records have to be decoded."""
+        return None

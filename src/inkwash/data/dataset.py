@@ -1,0 +1,243 @@
+"""A source seen through a view, ready to be indexed: in memory where it fits, else decoded as it is asked for."""
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import DataError
+from inkwash.data.source import Record, Source
+from inkwash.data.view import Facts, View, facts
+
+log = logging.getLogger("inkwash")
+
+MEMORY_LIMIT = 2 << 30  # bytes of uint8 pixels that are kept
+CORRUPT_LIMIT = 0.05  # of the images of a source
+WORKERS = max(2, min(16, os.cpu_count() or 1))  # threads: decoders and resizers let go of the interpreter
+_CHUNK = 32
+_FIRST_VERDICT = 400  # a stream is judged after this many
+
+
+@dataclass(frozen=True)
+class Rows:
+    """images: uint8 (n, C, H, W) or (n, F, C, H, W), a list of larger arrays where the view cuts at random. labels: int64 (n,)."""
+
+    images: Tensor | list[np.ndarray]
+    labels: Tensor | None
+    text: list[tuple[str, ...]] | None
+
+
+class Pending:
+    """Rows that are being read."""
+
+    def __init__(self, collect: Callable[[], Rows], futures: Sequence[Future] = ()):
+        self.collect, self._futures = collect, futures
+
+    def cancel(self) -> None:
+        for future in self._futures:
+            future.cancel()
+
+
+class Dataset:
+    """A source through a view. The view's size and channels are decided by the data where it leaves them open.
+
+    A set of at most memory_limit bytes is decoded once, in threads; a larger one is decoded row by row as it is asked for.
+    What cannot be read is reported by name and left out; in a larger set its row shows the next readable record instead.
+    Raises DataError where more than 5 percent of the images cannot be read (so one of ten is too many, one of twenty is not); a
+    larger set is judged as it is read, once 400 images have been tried.
+    on_progress(done, total) is called as images are decoded.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        view: View | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+        on_progress: Callable[[int, int], None] | None = None,
+    ):
+        found = facts(source, view)
+        self.source = source
+        self.view = (view or View()).model_copy(update={"size": (found.height, found.width), "channels": found.channels})
+        self.classes = source.classes
+        self._tally = _Tally(source)
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="inkwash-data")
+        self._images: Tensor | list[np.ndarray] | None = None
+        self._labels: Tensor | None = None
+        self._text: list[tuple[str, ...]] | None = None
+        self._count = len(source)
+        self.in_memory = self._bytes(found) <= memory_limit
+        if self.in_memory:
+            self._tally.tried = self._count
+            if not self._take_arrays(found):
+                self._decode(found, on_progress or (lambda done, total: None))
+        self.facts: Facts = replace(found, count=self._count)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def corrupt(self) -> dict[str, str]:
+        """What could not be read so far: the sentences, by the record's number in the source."""
+        return dict(self._tally.bad)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64 (N,), len(classes) where a record has none; None where there are no classes."""
+        if self._labels is None and self.classes:
+            known = self.source.labels()
+            if known is None:
+                known = [-1 if (label := self._row(i).label) is None else label for i in range(len(self))]
+            self._labels = self._with_null(known)
+        return self._labels
+
+    def label_counts(self) -> Tensor:
+        """int64 (classes,): how many records each class has."""
+        if self.labels is None:
+            raise DataError(f"{self.source.name} has no classes.")
+        return torch.bincount(self.labels, minlength=len(self.classes))[: len(self.classes)]
+
+    def text(self, i: int) -> tuple[str, ...]:
+        """The captions of one row, possibly none."""
+        if self.in_memory:
+            return self._text[i] if self._text else ()
+        return self._row(i).text
+
+    def fingerprint(self) -> str:
+        """A hash of the source's fingerprint and the view: of everything that a row depends on."""
+        return hashlib.sha256(f"{self.source.fingerprint()} {self.view.to_json()}".encode()).hexdigest()[:16]
+
+    def rows(self, which: Sequence[int] | np.ndarray | Tensor) -> Rows:
+        """Some rows, without random changes."""
+        return self.ask(which).collect()
+
+    def ask(self, which: Sequence[int] | np.ndarray | Tensor) -> Pending:
+        """Start reading some rows."""
+        which = torch.as_tensor(which)
+        if self.in_memory:
+            return Pending(lambda: self._gather(which))
+        futures = [self._pool.submit(self._row, i) for i in which.tolist()]
+        return Pending(lambda: self._collect([f.result() for f in futures]), futures)
+
+    def _gather(self, which: Tensor) -> Rows:
+        ragged = isinstance(self._images, list)
+        images = [self._images[i] for i in which.tolist()] if ragged else self._images[which]
+        text = [self._text[i] for i in which.tolist()] if self._text is not None else None
+        return Rows(images, None if self._labels is None else self._labels[which], text)
+
+    def _collect(self, records: list[Record]) -> Rows:
+        images = [r.image for r in records]
+        if not self.view.cuts:
+            images = torch.from_numpy(np.stack(images))
+        labels = self._with_null([-1 if r.label is None else r.label for r in records]) if self.classes else None
+        return Rows(images, labels, [r.text for r in records] if self.facts.captions else None)
+
+    def _with_null(self, labels: Sequence[int] | np.ndarray) -> Tensor:
+        labels = torch.as_tensor(labels, dtype=torch.int64)
+        return torch.where(labels < 0, len(self.classes), labels)
+
+    def _bytes(self, found: Facts) -> int:
+        area = found.height * found.width
+        if self.view.cuts:
+            sizes = [self.source.shape(i)[-3:-1] for i in self._tally.readable(64)]
+            areas = [np.prod(self.view.prepared_size(*size)) for size in sizes]
+            area = float(np.mean(areas)) if areas else area
+        return int(len(self.source) * max(1, found.frames) * found.channels * area)
+
+    def _take_arrays(self, found: Facts) -> bool:
+        """Whether the source's own arrays are what the view asks for, and were taken."""
+        arrays = None if found.captions or found.channels == 4 or self.view.cuts else self.source.arrays()
+        if arrays is None or arrays[0].shape[-3:] != (*self.view.size, self.view.channels):
+            return False
+        images = np.ascontiguousarray(np.moveaxis(arrays[0], -1, -3))  # (N, C, H, W); a view where C = 1
+        self._images = torch.from_numpy(images if images.flags.writeable else images.copy())
+        self._labels = self._with_null(arrays[1]) if self.classes else None
+        return True
+
+    def _decode(self, found: Facts, on_progress: Callable[[int, int], None]) -> None:
+        total = len(self.source)
+        shape = (*((found.frames,) if found.frames else ()), found.channels, *self.view.size)
+        images = [None] * total if self.view.cuts else np.empty((total, *shape), np.uint8)
+        labels, text, good = np.full(total, -1), [()] * total, np.zeros(total, bool)
+
+        def work(start: int) -> int:
+            stop = min(total, start + _CHUNK)
+            for i in range(start, stop):
+                try:
+                    record = self.source.read(i)
+                except DataError as error:
+                    self._tally.report(i, error)
+                    continue
+                images[i] = self.view.prepare(record.image)
+                labels[i], text[i], good[i] = -1 if record.label is None else record.label, record.text, True
+            return stop - start
+
+        done = 0
+        futures = [self._pool.submit(work, start) for start in range(0, total, _CHUNK)]
+        try:
+            for future in futures:
+                done += future.result()
+                on_progress(done, total)
+        finally:
+            for future in futures:
+                future.cancel()
+        kept = np.flatnonzero(good)
+        if self.view.cuts:
+            self._images = [images[i] for i in kept]
+        else:
+            self._images = torch.from_numpy(images if len(kept) == total else images[kept])
+        self._labels = self._with_null(labels[kept]) if self.classes else None
+        self._text = [text[i] for i in kept] if found.captions else None
+        self._count = len(kept)
+
+    def _row(self, i: int) -> Record:
+        """The i-th record, prepared; where it cannot be read, the next one that can."""
+        for k in range(len(self.source)):
+            at = (i + k) % len(self.source)
+            if at in self._tally.bad:
+                continue
+            try:
+                record = self.source.read(at)
+            except DataError as error:
+                self._tally.report(at, error)
+                continue
+            self._tally.tried += 1  # may lose a count between threads: it only tells when to judge
+            return replace(record, image=self.view.prepare(record.image))
+        raise DataError(f"None of the images of {self.source.name} can be read.")
+
+
+class _Tally:
+    """Reports what cannot be read, and stops when it is too much."""
+
+    def __init__(self, source: Source):
+        self.source, self.tried, self.bad = source, 0, {}
+        self._lock = threading.Lock()
+
+    def readable(self, most: int) -> list[int]:
+        """Up to so many records, spread evenly, whose headers can be read."""
+        found = []
+        for i in range(0, len(self.source), -(-len(self.source) // most)):
+            try:
+                self.source.shape(i)
+            except DataError:
+                continue  # reported when its turn comes to be decoded
+            found.append(i)
+        return found
+
+    def report(self, i: int, error: DataError) -> None:
+        with self._lock:
+            if i in self.bad:
+                return
+            self.bad[i] = str(error)
+            total, count = len(self.source), len(self.bad)
+            log.warning("Skipped: %s", error)
+            if count > CORRUPT_LIMIT * min(total, max(self.tried, _FIRST_VERDICT)):
+                first = "; ".join(s.rstrip(".") for s in list(self.bad.values())[:3])
+                of = f"{count} of the first {self.tried}" if self.tried < total else f"At least {count} of the {total}"
+                raise DataError(f"{of} images of {self.source.name} cannot be read, and 5 percent is the limit: {first}.")

@@ -1,0 +1,156 @@
+"""Bytes of a file to pixels, as a person sees them."""
+
+import io
+import struct
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from inkwash.core.errors import DataError
+
+SUFFIXES = frozenset([
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".avif", ".jp2", ".j2k", ".qoi",
+])  # fmt: skip
+MAX_PIXELS = 178_956_970  # Pillow's own point of refusal: 512 MiB of RGB
+_GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes, name: str, frames: int | None = None) -> np.ndarray:
+    """The pixels of an image file: uint8 (H, W, C), C = 1 (grey), 3 (RGB) or 4 (RGBA, straight alpha).
+
+    EXIF orientation is applied, palettes are looked up, 16 bits become 8 (u / 257), CMYK and YCbCr become RGB. Of an animation the
+    first frame is read, or with `frames` = F its first F as (F, H, W, C), the last one repeated where it is shorter.
+    Raises DataError, naming the file, where it is empty, no image, cut short or larger than MAX_PIXELS.
+    """
+    image = _open(data, name, frames or 1)
+    try:
+        if frames is None:
+            return _pixels(image)
+        shots = []
+        for k in range(min(frames, getattr(image, "n_frames", 1))):
+            image.seek(k)
+            shots.append(_pixels(image.copy()))
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever a broken file makes them trip over
+        raise DataError(f"{name} cannot be decoded: {error or type(error).__name__}.") from error
+    shots += shots[-1:] * (frames - len(shots))
+    deepest = max(s.shape[-1] for s in shots)
+    return np.stack([to_channels(s, deepest) if s.shape[-1] != deepest else s for s in shots])  # (F, H, W, C)
+
+
+def probe(data: bytes, name: str, frames: int | None = None) -> tuple[int, ...]:
+    """The shape that `decode` would return, from the header alone. A palette with a transparent entry counts as RGBA."""
+    image = _open(data, name, frames or 1)
+    width, height = image.size
+    if _orientation(image) >= 5:
+        width, height = height, width
+    alpha = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    channels = 4 if alpha else 1 if image.mode in _GREY else 3
+    return (height, width, channels) if frames is None else (frames, height, width, channels)
+
+
+def to_channels(image: np.ndarray, channels: int, background: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    """uint8 (H, W, any of 1, 3, 4) to (H, W, channels). Alpha is laid over the background unless it is kept."""
+    have = image.shape[-1]
+    if have == channels:
+        return image
+    if channels == 4:
+        colour = np.repeat(image, 3, -1) if have == 1 else image
+        return np.concatenate([colour, np.full_like(image[..., :1], 255)], -1)
+    if have == 4:
+        alpha = image[..., 3:].astype(np.uint32)
+        over = image[..., :3] * alpha + np.array(background, np.uint32) * (255 - alpha)
+        image = ((over + 127) // 255).astype(np.uint8)
+        if channels == 3:
+            return image
+    if channels == 3:
+        return np.repeat(image, 3, -1)
+    return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+
+
+def _open(data: bytes, name: str, frames: int) -> Image.Image:
+    if not data:
+        raise DataError(f"{name} is an empty file.")
+    try:
+        image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError:
+        raise DataError(f"{name} is larger than {MAX_PIXELS / 1e6:.0f} megapixels, the most that is decoded.") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name} is not an image that can be read.") from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name} has a broken header: {error or type(error).__name__}.") from error
+    width, height = image.size
+    if width * height * frames > MAX_PIXELS:
+        raise DataError(
+            f"{name} is {width} x {height} pixels{f' x {frames} frames' if frames > 1 else ''}, "
+            f"more than {MAX_PIXELS / 1e6:.0f} megapixels, the most that is decoded."
+        )
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, KeyError, struct.error):  # viewers show an image with broken EXIF as it is stored
+        return 1
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    image.load()
+    png = image.format == "PNG"
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        info = image.info
+        image = image.transpose(turn)
+        image.info = info
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep(np.asarray(image), png)[..., None]
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA"):
+        pixels = np.asarray(image.convert("RGBA"))
+        if (pixels[..., 3] < 255).any():
+            return pixels
+        image = image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode == "RGBa":
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _deep(values: np.ndarray, png: bool) -> np.ndarray:
+    """Grey of more than 8 bits to uint8 (H, W). Its range is the type's, or for int32 and float the smallest usual one that holds it.
+
+    Floats: [0, 1], else [0, 255], else the image's own minimum to maximum. int32: 8 bits, else 16, else 31; negative is black.
+    """
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values.astype(np.float64))
+        low, high = values.min(), values.max()
+        if low < 0 or high > 255:
+            values = (values - low) / (high - low)
+        elif high > 1:
+            values = values / 255
+        return (values * 255 + 0.5).astype(np.uint8)
+    eight = values.dtype == np.int32 and not png and values.max() <= 255  # a PNG of mode I has 16 bits, however dark
+    values = values.astype(np.int64).clip(min=0)
+    high = values.max()
+    if eight:
+        return values.astype(np.uint8)
+    step = 257 if high <= 65535 else (2**31 - 1) // 255
+    return ((values + step // 2) // step).clip(max=255).astype(np.uint8)

@@ -1,0 +1,185 @@
+"""How records become tensors: size, channels, fit, and the random changes that rows go through in training."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageColor
+from pydantic import BeforeValidator, Field, PositiveInt
+from torch import Tensor
+
+from inkwash.core.config import Config
+from inkwash.core.errors import DataError
+from inkwash.data.decode import to_channels
+from inkwash.data.source import Source
+
+LOOK = 512  # records looked at to decide size and channels
+DEFAULT_SIZE = (64, 64)  # for images of mixed sizes
+
+
+def _colour(value: Any) -> Any:
+    return ImageColor.getrgb(value)[:3] if isinstance(value, str) else value
+
+
+def _both(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class View(Config):
+    """What a model sees of a source. size and channels: None decides from the data (see `facts`).
+
+    size: (height, width), or one number for a square. channels: 1 grey, 3 RGB, 4 RGBA. fit: "crop" resizes until the image covers
+    the size and cuts the centre, "pad" until it fits inside and fills up with the background (transparent in RGBA), "stretch"
+    ignores the aspect, "window" cuts the centre without resizing an image that is large enough. Resizing is bicubic and
+    antialiased, with alpha premultiplied. background: what lies under RGBA, a colour name or three levels. flip: mirror half
+    the rows. random_crop: the cut of "crop" and "window" is anywhere. Both are decided by a row's key, never by its batch.
+    """
+
+    size: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_both)] = None
+    channels: Literal[1, 3, 4] | None = None
+    fit: Literal["crop", "pad", "stretch", "window"] = "crop"
+    background: Annotated[tuple[Level, Level, Level], BeforeValidator(_colour)] = (255, 255, 255)
+    flip: bool = False
+    random_crop: bool = False
+
+    @property
+    def cuts(self) -> bool:
+        """Whether prepared images are larger than the size, to be cut at random."""
+        return self.random_crop and self.fit in ("crop", "window")
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, C) to (channels, *size), clips (F, H, W, C) to (F, channels, *size); larger than size where it `cuts`.
+
+        This is the part that does not depend on chance, done once an image. size and channels must be set.
+        """
+        if image.ndim == 4:
+            return np.stack([self.prepare(frame) for frame in image])  # (F, C, H, W)
+        image = to_channels(image, self.channels, self.background)
+        if image.shape[:2] != self.size:
+            image = self._fit(image)
+        if self.channels == 4:
+            hidden = image[..., 3] == 0  # colours that nobody sees are not for learning
+            if hidden.any():
+                image = image.copy()
+                image[hidden, :3] = self.background
+        return np.ascontiguousarray(image.transpose(2, 0, 1))  # (C, H, W)
+
+    def prepared_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after `prepare` of an image of this height and width."""
+        if not self.cuts:
+            return self.size
+        scale = max(self.size[0] / height, self.size[1] / width)
+        scale = max(scale, 1) if self.fit == "window" else scale
+        return max(self.size[0], round(height * scale)), max(self.size[1], round(width * scale))
+
+    def augment(self, images: Tensor | list[np.ndarray], keys: np.ndarray) -> Tensor:
+        """Prepared images, and a uint64 key a row, to uint8 (N, ..., C, H, W) as trained on."""
+        if self.cuts:
+            images = torch.stack([self._cut(image, int(key)) for image, key in zip(images, keys)])
+        if self.flip:
+            mirrored = torch.from_numpy((keys & np.uint64(1)).astype(bool))
+            images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
+        return images
+
+    def _cut(self, image: np.ndarray | Tensor, key: int) -> Tensor:
+        (height, width), (rows, columns) = image.shape[-2:], self.size
+        top = (key >> 1 & 0x3FFFFFFF) * (height - rows + 1) >> 30
+        left = (key >> 31 & 0x3FFFFFFF) * (width - columns + 1) >> 30
+        return torch.as_tensor(image[..., top : top + rows, left : left + columns])
+
+    def _fit(self, image: np.ndarray) -> np.ndarray:
+        (height, width), (rows, columns) = image.shape[:2], self.size
+        if self.fit == "stretch":
+            return _resize(image, rows, columns)
+        if self.cuts:
+            size = self.prepared_size(height, width)
+            return image if size == (height, width) else _resize(image, *size)
+        if self.fit == "pad":
+            scale = min(rows / height, columns / width)
+            small = _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+            out = to_channels(np.full((rows, columns, 3), self.background, np.uint8), self.channels)
+            out = np.where(np.arange(self.channels) == 3, np.uint8(0), out)
+            top, left = (rows - small.shape[0]) // 2, (columns - small.shape[1]) // 2
+            out[top : top + small.shape[0], left : left + small.shape[1]] = small
+            return out
+        scale = max(rows / height, columns / width)
+        if self.fit == "window" and scale <= 1:
+            top, left = (height - rows) // 2, (width - columns) // 2
+            return image[top : top + rows, left : left + columns]
+        top, left = (height - rows / scale) / 2, (width - columns / scale) / 2
+        return _resize(image, rows, columns, (left, top, width - left, height - top))
+
+
+def _resize(image: np.ndarray, rows: int, columns: int, box: tuple[float, ...] | None = None) -> np.ndarray:
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    out = np.asarray(picture.resize((columns, rows), Image.Resampling.BICUBIC, box))
+    return out[..., None] if out.ndim == 2 else out
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model has to know of its data. frames: length of clips, 0 for images. note: a sentence on how size was decided."""
+
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    count: int
+    captions: bool
+    frames: int = 0
+    note: str = ""
+
+
+def facts(source: Source, view: View | None = None) -> Facts:
+    """Size, channels and the like, from the headers of up to LOOK records and the wishes of a view.
+
+    Size: the one that nine tenths of the images share, else 64 x 64. Channels: 1 where every image is stored as grey, else 3;
+    4 only where the view asks. Unreadable records are passed over. Raises DataError where none can be read.
+    """
+    view = view or View()
+    shapes, failure = [], None
+    for i in _spread(len(source), LOOK):
+        try:
+            shapes.append(source.shape(i))
+        except DataError as error:
+            failure = error
+    if not shapes:
+        raise failure or DataError(f"{source.name} is empty.")
+    frames = {s[0] if len(s) == 4 else 0 for s in shapes}
+    if len(frames) > 1:
+        raise DataError(f"{source.name} mixes clips of different lengths ({sorted(frames)}): ask for one with the option frames.")
+    sizes = [s[-3:-1] for s in shapes]
+    (height, width), note = _size(sizes) if view.size is None else (view.size, "")
+    channels = view.channels or (1 if all(s[-1] == 1 for s in shapes) else 3)
+    return Facts(channels, height, width, source.classes, len(source), _captions(source), frames.pop(), note)
+
+
+def _size(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], str]:
+    kinds = sorted(set(sizes), key=sizes.count)
+    usual = kinds[-1]
+    if len(kinds) == 1:
+        return usual, ""
+    few = sizes.count(usual) < 0.9 * len(sizes)
+    chosen = DEFAULT_SIZE if few else usual
+    span = f"from {min(h for h, _ in kinds)} x {min(w for _, w in kinds)} to {max(h for h, _ in kinds)} x {max(w for _, w in kinds)}"
+    return chosen, f"Images have {len(kinds)} sizes {span}; they become {chosen[0]} x {chosen[1]} unless a size is given."
+
+
+def _captions(source: Source) -> bool:
+    for i in _spread(len(source), 8):
+        try:
+            if source.read(i).text:
+                return True
+        except DataError:
+            continue  # reported by name when the data are read in full
+    return False
+
+
+def _spread(count: int, most: int) -> range:
+    """Up to `most` indices spread evenly over 0 .. count - 1."""
+    return range(0, count, ceil(count / most) if count else 1)
