@@ -14,7 +14,7 @@ def pair(c=3, h=24, w=31, noise=0.2):
 
 
 def levels(x):
-    return np.floor(np.clip(127.5 * x.double().numpy() + 128, 0, 255))
+    return np.floor(np.clip(np.float32(127.5) * x.numpy() + np.float32(128), 0, 255)).astype(float)
 
 
 def reference_ssim(a, b):

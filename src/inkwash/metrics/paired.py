@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inkwash.core.errors import DataError
+from inkwash.core.pixels import to_uint8
 
 RANGE = 255.0
 WINDOW, SIGMA = 11, 1.5
@@ -56,7 +57,7 @@ def _levels(x: Tensor, y: Tensor, luma: bool, shave: int) -> tuple[Tensor, Tenso
     if shave < 0 or 2 * shave >= min(x.shape[-2:]):
         raise DataError(f"a border of {shave} pixels leaves nothing of {x.shape[-1]}x{x.shape[-2]} images.")
     h, w = x.shape[-2:]
-    pair = [(127.5 * v.double() + 128).clamp(0, 255).floor() for v in (x, y)]
+    pair = [to_uint8(v).double() for v in (x, y)]
     pair = [luminance(v) if luma else v for v in pair]
     return tuple(v[..., shave : h - shave, shave : w - shave] for v in pair)
 

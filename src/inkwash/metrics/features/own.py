@@ -1,0 +1,103 @@
+"""The extractor that ships with the package: a small convnet for images of 16 to 64 pixels, grey and colour.
+
+Images are resized to 64 x 64 and pass ten 3x3 convolutions with SiLU, residual where the width stays, at 32, 16 and 8 pixels.
+Features are the global averages of three depths, so that a distance sees textures, blur and noise (shallow) as well as what the
+picture shows (deep). Each depth is centred and scaled to a mean variance of one on the training images; weights are stored in
+fp16 and used in fp32. It was trained on the sets that its model card names, so its distances compare with each other only;
+they are not FID.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.core.errors import FileError
+from inkwash.metrics.features.base import FeatureNet, fill, read_weights, resize, weight_hash
+
+NAME = "inkwash-extractor"
+
+
+class Stage(nn.Module):
+    """Halves the side by a convolution of stride 2, then `depth` residual convolutions: (N, cin, H, W) -> (N, cout, H/2, W/2)."""
+
+    def __init__(self, cin: int, cout: int, depth: int):
+        super().__init__()
+        self.down = nn.Conv2d(cin, cout, 4, stride=2, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(cout, cout, 3, padding=1) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.down(x))
+        for conv in self.convs:
+            x = x + F.silu(conv(x))
+        return x
+
+
+class OwnNet(FeatureNet):
+    """widths, depths: channels and residual convolutions of each stage; top: channels of the last convolution; taps: the stages,
+    by index, whose averages join the features; size: input side."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (48, 96, 176),
+        depths: tuple[int, ...] = (1, 1, 2),
+        top: int = 192,
+        taps: tuple[int, ...] = (0,),
+        size: int = 64,
+    ):
+        super().__init__()
+        self.settings = {"widths": list(widths), "depths": list(depths), "top": top, "taps": list(taps), "size": size}
+        self.taps, self.size = taps, size
+        self.stages = nn.ModuleList(Stage(*shape) for shape in zip((3, *widths), widths, depths))
+        self.top = nn.Conv2d(widths[-1], top, 3, padding=1)
+        self.groups = (*(widths[i] for i in taps), top)
+        self.dim = sum(self.groups)
+        self.register_buffer("shift", torch.zeros(self.dim))
+        self.register_buffer("scale", torch.ones(self.dim))
+        self.id = f"{NAME}-untrained"
+
+    def raw(self, rgb: Tensor) -> Tensor:
+        """Averages of the taps and of the top (N, dim), before centring and scaling."""
+        x, out = resize(rgb, self.size), []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in self.taps:
+                out.append(x.mean((2, 3)))
+        return torch.cat([*out, F.silu(self.top(x)).mean((2, 3))], 1)
+
+    def features(self, rgb: Tensor) -> Tensor:
+        return (self.raw(rgb) - self.shift) * self.scale
+
+    def calibrate(self, raw: Tensor) -> None:
+        """Sets shift and scale from raw features (N, dim) of training images: each depth gets mean 0 and mean variance 1."""
+        self.shift.copy_(raw.mean(0))
+        variances = raw.var(0).split(self.groups)
+        self.scale.copy_(torch.cat([v.mean().clamp(min=1e-12).rsqrt().expand(len(v)) for v in variances]))
+
+
+def save_own(net: OwnNet, folder: Path) -> str:
+    """Writes config.json and model.safetensors (fp16; shift and scale fp32) into folder and returns the id."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.cpu().contiguous() for k, v in net.state_dict().items()}
+    weights = {k: v if k in ("shift", "scale") else v.half() for k, v in weights.items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(net.settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return f"{NAME}-{weight_hash(weights)}"
+
+
+def load_own(folder: Path | None = None) -> OwnNet:
+    """The extractor in a folder, by default the one inside the package; raises FileError."""
+    folder = Path(folder) if folder else Path(str(resources.files("inkwash") / "assets" / "extractor"))
+    weights = read_weights(folder / "model.safetensors")
+    try:
+        net = OwnNet(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise FileError(f"{folder / 'config.json'} does not describe an extractor: {error}") from error
+    fill(net, {k: v.float() for k, v in weights.items()}, str(folder / "model.safetensors"))
+    net.id = f"{NAME}-{weight_hash(weights)}"
+    return net.eval().requires_grad_(False)
