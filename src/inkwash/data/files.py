@@ -95,17 +95,15 @@ def read_layout(store: Store, folders: str = "top") -> Layout:
     """Labels come from a table, else from .cls or .json files beside the images (the WebDataset form), else from folders.
 
     Folders named train, val or test (or a column `split`) are splits where every image is in one. A folder around everything is
-    looked through. Raises DataError where there is no image.
+    looked through. Of archives in a folder, names such as train-0000.tar give the split. Raises DataError where there is no image.
     """
     images = [n for n in store.names if splitext(n)[1].lower() in SUFFIXES]
     if not images:
         raise DataError(f"{store.path} holds no images (looked for {' '.join(sorted(SUFFIXES))}).")
     parts = [n.split("/") for n in images]
-    depth = _shared(parts)
-    tags = None
-    if all(len(p) > depth + 1 and p[depth].lower() in splits.ALIASES for p in parts):
-        tags = [splits.canonical(p[depth]) for p in parts]
-    layout = Layout(images, ["/".join(p[depth:]) for p in parts], tags)
+    depth, tags = _named_splits(parts, store.shards)
+    short = ["/".join(p[: store.shards] + p[depth:]) for p in parts]
+    layout = Layout(images, short, tags)
     table = _read_tables(store, images)
     if table and all("split" in table.get(n, {}) for n in images):
         layout.tags = [splits.canonical(str(table[n]["split"])) for n in images]
@@ -116,8 +114,7 @@ def read_layout(store: Store, folders: str = "top") -> Layout:
     if not any(v is not None for v in values):
         values = beside.labels(images)
     if not any(v is not None for v in values) and folders != "none":
-        first = depth + (tags is not None)
-        values = [_folder(p[first:-1], folders) for p in parts]
+        values = [_folder(p[depth:-1], folders) for p in parts]
         if None in values or len(set(values)) < 2:  # one folder, or images beside folders: not classes
             values = []
     if any(v is not None for v in values):
@@ -143,14 +140,17 @@ def _folder(inside: list[str], folders: str) -> str | None:
     return inside[0] if folders == "top" else "/".join(inside)
 
 
-def _shared(parts: list[list[str]]) -> int:
-    """How many folders lie around everything; a folder named as a split is not looked through."""
-    depth = 0
-    while all(len(p) > depth + 1 for p in parts):
-        if parts[0][depth].lower() in splits.ALIASES or len({p[depth] for p in parts}) > 1:
+def _named_splits(parts: list[list[str]], shards: int) -> tuple[int, list[str] | None]:
+    """How many folders to pass over before those that are classes, and each image's split where every image is in a named one."""
+    depth = shards
+    while all(len(p) > depth + 1 for p in parts) and len({p[depth] for p in parts}) == 1:
+        if parts[0][depth].lower() in splits.ALIASES:
             break
-        depth += 1
-    return depth
+        depth += 1  # a folder around everything
+    words = [re.split(r"[-_.]", p[0])[0] if shards else p[depth] if len(p) > depth + 1 else "" for p in parts]
+    if not all(w.lower() in splits.ALIASES for w in words):
+        return depth, None
+    return depth + (not shards), [splits.canonical(w) for w in words]
 
 
 def _read_tables(store: Store, images: list[str]) -> dict[str, dict]:

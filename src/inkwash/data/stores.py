@@ -12,6 +12,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from inkwash.core.errors import DataError
+from inkwash.data.decode import SUFFIXES
 
 MAX_BYTES = 1 << 30  # of one file in a store: a zip entry of many GiB is an attack or a mistake
 IN_MEMORY = 256 << 20  # a compressed tar that unpacks to more goes to a temporary file
@@ -20,10 +21,11 @@ ARCHIVES = (".zip", *TARS)
 
 
 class Store(ABC):
-    """names: relative paths with forward slashes, sorted, without hidden files."""
+    """names: relative paths with forward slashes, sorted, without hidden files. shards: archives that a path begins with, 0 or 1."""
 
     path: Path
     names: list[str]
+    shards: int = 0
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -130,13 +132,34 @@ class TarStore(Store):
         return file_fingerprint(self.path)
 
 
+class ShardStore(Store):
+    """A folder of archives as one, as WebDataset keeps large sets: an archive's name is the first part of a path."""
+
+    shards = 1
+
+    def __init__(self, path: Path, archives: list[Path]):
+        self.path = path
+        self._stores = {a.name: open_store(a) for a in archives}
+        self.names = sorted(f"{shard}/{name}" for shard, store in self._stores.items() for name in store.names)
+
+    def read(self, name: str) -> bytes:
+        shard, _, inside = name.partition("/")
+        return self._stores[shard].read(inside)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(" ".join(s.fingerprint() for s in self._stores.values()).encode()).hexdigest()[:16]
+
+
 _open_stores: WeakValueDictionary[tuple, Store] = WeakValueDictionary()
 
 
 def open_store(path: Path) -> Store:
     """The store at a path. An archive that is open already is shared, so that a second split does not unpack it again."""
     if path.is_dir():
-        return FolderStore(path)
+        files = sorted(f for f in path.iterdir() if not _hidden(f.name))
+        archives = [f for f in files if f.name.lower().endswith(ARCHIVES)]
+        others = [f for f in files if f.is_dir() or f.suffix.lower() in SUFFIXES]
+        return ShardStore(path, archives) if archives and not others else FolderStore(path)
     stat = path.stat()
     key = (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, os.getpid())
     store = _open_stores.get(key)
