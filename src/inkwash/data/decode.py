@@ -104,7 +104,7 @@ def _open(data: bytes, name: str, frames: int) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        return Image.Image.getexif(image).get(_ORIENTATION, 1)  # a PNG's own method would decode it
     except (SyntaxError, ValueError, KeyError, struct.error):  # viewers show an image with broken EXIF as it is stored
         return 1
 
@@ -143,7 +143,7 @@ def _deep(values: np.ndarray, png: bool) -> np.ndarray:
         values = np.nan_to_num(values.astype(np.float64))
         low, high = values.min(), values.max()
         if low < 0 or high > 255:
-            values = (values - low) / (high - low)
+            values = (values - low) / max(high - low, 1e-300)
         elif high > 1:
             values = values / 255
         return (values * 255 + 0.5).astype(np.uint8)

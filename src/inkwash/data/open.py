@@ -32,6 +32,9 @@ def parse_spec(spec: str) -> tuple[str, str | None, dict[str, Any]]:
     """Place, split and options of a spec; a path that exists as it stands is only a place."""
     if _exists(spec):
         return spec, None, {}
+    place, split = _cut(spec)
+    if split and _exists(place):
+        return place, split, {}
     place, _, query = spec.partition("?")
     split = None
     if not _exists(place):
