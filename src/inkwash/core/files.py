@@ -120,13 +120,17 @@ def fill_state(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Pat
     module.load_state_dict(dict(tensors))
 
 
-def save_model(folder: Path, config: ModelConfig, state: Mapping[str, Tensor], card: str = "") -> None:
-    """Write a model folder whole: config.json, model.safetensors, README.md."""
+def save_model(
+    folder: Path, config: ModelConfig, state: Mapping[str, Tensor], card: str = "", extra: Mapping[str, str] | None = None
+) -> None:
+    """Write a model folder whole: config.json, model.safetensors, README.md, and further text files by name."""
 
     def fill(place: Path) -> None:
         save_tensors(place / WEIGHTS, state, config.to_json())
         write_text(place / CONFIG, config.to_json())
         write_text(place / CARD, card)
+        for name, text in (extra or {}).items():
+            write_text(place / name, text)
 
     replace_folder(folder, fill)
 

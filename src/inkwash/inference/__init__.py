@@ -1,0 +1,1 @@
+"""What trained models are used for: loading, drawing, measuring. Training calls it for sample grids."""

@@ -1,0 +1,44 @@
+"""Recipes: functions from the facts of a data set to a whole RunConfig. `inkwash train NAME` calls one; so may your own file."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from inkwash.core.errors import ConfigError, nearest
+from inkwash.data import Facts
+from inkwash.training import RunConfig
+
+Recipe = Callable[[str, Facts], RunConfig]
+
+RECIPES = {
+    "diffusion": "inkwash.recipes.diffusion:diffusion",
+    "gan": "inkwash.recipes.gan:gan",
+    "vae": "inkwash.recipes.vae:vae",
+}
+
+
+def find(name: str) -> Recipe:
+    """The recipe of a name, or `FILE.py:FUNCTION` of a person's own. Raises ConfigError naming the nearest."""
+    if ".py:" in name:
+        path, _, function = name.rpartition(":")
+        module = import_file(Path(path))
+        if not callable(found := getattr(module, function, None)):
+            raise ConfigError(f"{path} has no function {function!r}.")
+        return found
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe {name!r}; {nearest(name, RECIPES)}")
+    module, _, function = RECIPES[name].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def import_file(path: Path):
+    """Import a file that the user named, under its own name, so that `kind: "file:Class"` finds its classes."""
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

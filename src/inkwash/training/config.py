@@ -23,7 +23,8 @@ class TrainConfig(Config):
 
     accumulate: micro-batches a step. lr: of AdamW; warm_up: images over which it rises; decay: the last share of the run over which it
     falls to zero. clip: largest norm of a phase's gradient. ema: half-life in images, shorter while the run is young.
-    precision: "auto" times one convolution. *_every: in steps for checkpoints, in seconds for the rest.
+    precision: "auto" times one convolution. checkpoint_every: in steps; held-out images are looked at then too. log_every and
+    sample_every: in seconds. keep: how many checkpoints stay.
     """
 
     steps: int | None = Field(None, ge=1)
@@ -45,7 +46,6 @@ class TrainConfig(Config):
     log_every: float = Field(5.0, ge=0)
     sample_every: float = Field(60.0, gt=0)
     samples: int = Field(64, ge=0)
-    validate_every: float = Field(120.0, gt=0)
     validate_images: int = Field(512, ge=1)
     tensorboard: bool = False
 

@@ -1,0 +1,54 @@
+"""What the verbs share: settings from key=value, progress on the terminal, JSON on one line."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from inkwash.core.config import read_value
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import OnStep
+
+console = Console(stderr=True, highlight=False)
+
+
+def pairs(settings: Sequence[str]) -> dict[str, Any]:
+    """["a=1", "b.c=x"] to {"a": 1, "b.c": "x"}. Raises ConfigError for one without "="."""
+    out = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{text!r} is not a setting: write key=value.")
+        out[key.strip()] = read_value(value)
+    return out
+
+
+def tell(record: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
+    """Print a result: one line of JSON, or sentences."""
+    if as_json:
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        print("\n".join(lines))
+    sys.stdout.flush()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[OnStep]:
+    """A bar with an ETA for work whose total is known: yields on_step(done, total)."""
+    count = TextColumn("{task.completed:.0f}/{task.total:.0f}")
+    with Progress(TextColumn(what), BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=1)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def user_code(path: str | None) -> None:
+    """Import a file that the user named, so that classes defined there are found."""
+    if path:
+        from inkwash.recipes import import_file
+
+        import_file(Path(path))

@@ -1,0 +1,127 @@
+"""The command `inkwash`: verbs in four groups. Nothing heavy is imported before a verb needs it."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+MAKE, MEASURE, DESCRIBE = "Make", "Measure", "Describe"
+
+app = typer.Typer(
+    name="inkwash",
+    help="Make images with every family of generative model that matters: train on your own pictures, sample, measure.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[str, typer.Option("--out", help="Folder to write to.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Code = Annotated[str | None, typer.Option("--code", help="A Python file of yours that the run's model is defined in.", show_default=False)]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto for the best that is there.")]
+
+
+@app.callback(invoke_without_command=True)
+def start(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        from inkwash import __version__
+
+        typer.echo(f"inkwash {__version__}")
+        raise typer.Exit()
+
+
+@app.command(rich_help_panel=MAKE)
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="vae, gan, diffusion, or FILE.py:FUNCTION. Not needed with --resume.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="A folder of images, zip, tar, .npz, IDX, hf:NAME, scenes or digits.")] = None,
+    out: Out = "runs/run",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock time to train for: 90s, 10m, 2h.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of a time.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and what it costs, and stop.")] = False,
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Train a model. Ctrl-C saves and says how to go on."""
+    from inkwash.cli.train import run
+
+    run(recipe, data, out, setting or [], budget, steps, resume, dry_run, code, json)
+
+
+@app.command(rich_help_panel=MAKE)
+def sample(
+    model: Annotated[str, typer.Argument(help="A run or a model folder.")],
+    out: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
+    label: Annotated[str | None, typer.Option("--class", help="A class by name or number; else as often as in the training set.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first image; the next ones count up.")] = 0,
+    solver: Annotated[str | None, typer.Option("--solver", help="Diffusion: dpmpp-2m, heun, ddim or ddpm.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (20).", show_default=False)] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off (the default).", show_default=False)] = None,
+    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images made at once.")] = 64,
+    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Make images with a trained model: one PNG an image, and grid.png."""
+    from inkwash.cli.sample import run
+
+    named = {"solver": solver, "steps": steps, "guidance": guidance}
+    run(model, out, n, label, seed, {k: v for k, v in named.items() if v is not None}, option or [], batch, precision, device, code, json)
+
+
+@app.command(rich_help_panel=MEASURE)
+def evaluate(
+    what: Annotated[str, typer.Argument(help="A run, a model folder, or a folder of images.")],
+    data: Annotated[str, typer.Option("--data", help="The data to measure against.", show_default=False)],
+    n: Annotated[int, typer.Option("-n", min=2, help="How many images.")] = 10000,
+    metrics: Annotated[str, typer.Option("--metrics", help="Some of fd, kid, prdc, bpd, psnr, ssim, memory.")] = "fd,kid,prdc,memory",
+    extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Sampling seeds; 3 gives the spread.")] = 1,
+    option: Annotated[list[str] | None, typer.Option("-o", help="A sampling option of the model, as key=value; may be repeated.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images made at once.")] = 128,
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Measure a model, or a folder of images, against real images."""
+    from inkwash.cli.evaluate import run
+
+    run(what, data, n, metrics, extractor, seeds, option or [], batch, device, code, json)
+
+
+@app.command(rich_help_panel=DESCRIBE)
+def show(
+    what: Annotated[str, typer.Argument(help="methods, recipes, data, a run, a model folder, or a picture.")] = "methods",
+    json: Json = False,
+) -> None:
+    """Show what exists, what a run is, or what made a picture."""
+    from inkwash.cli.show import run
+
+    run(what, json)
+
+
+@app.command(rich_help_panel=DESCRIBE)
+def doctor(json: Json = False) -> None:
+    """Show what this machine is good at: device, precision, threads, versions, and what is slow here and why."""
+    from inkwash.cli.doctor import run
+
+    run(json)
+
+
+def main() -> None:
+    """Run the command line. What a user can put right is one sentence and exit code 2."""
+    from inkwash.core.errors import InkwashError
+
+    try:
+        app()
+    except InkwashError as error:
+        typer.secho(f"inkwash: {error}", fg="red", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("inkwash: stopped.", err=True)
+        sys.exit(130)

@@ -1,0 +1,80 @@
+"""inkwash show."""
+
+import importlib
+import json as jsonlib
+from pathlib import Path
+from typing import Any
+
+from inkwash.cli.common import tell
+from inkwash.core.config import MODELS, OBJECTIVES
+from inkwash.core.errors import FileError
+from inkwash.core.files import CONFIG, read_json
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+DATA = {
+    "scenes": "a procedural world of shapes, endless and exact: scenes?objects=1&plain=true&size=32",
+    "digits": "scikit-learn's 1,797 handwritten digits, 8x8",
+    "FOLDER": "images of any size and format; class subfolders become labels, metadata.csv or .jsonl captions",
+    "FILE.zip, .tar, .tar.gz, .tar.xz": "the same in an archive; WebDataset tars too",
+    "FILE.npz": "[SPLIT_]x or images or packed, y or labels, classes",
+    "IDX": "a folder with train-images-idx3-ubyte and the like, .gz too",
+    "hf:NAME": "a Hugging Face data set, by name or saved to disk (extra hf)",
+}
+
+
+def run(what: str, json: bool) -> None:
+    if what == "methods":
+        record = {kind: _first_line(place) for kind, place in MODELS.items()}
+        more = {kind: _first_line(place) for kind, place in OBJECTIVES.items()}
+        lines = ["models", *_table(record), "objectives", *_table(more)]
+        return tell({"models": record, "objectives": more}, json, lines)
+    if what == "recipes":
+        from inkwash.recipes import RECIPES
+
+        record = {name: _first_line(place) for name, place in RECIPES.items()}
+        return tell(record, json, _table(record))
+    if what == "data":
+        return tell(DATA, json, _table(DATA))
+    path = Path(what)
+    if path.suffix.lower() in PICTURES and path.is_file():
+        return _picture(path, json)
+    if (path / "run.json").is_file():
+        return _run(path, json)
+    if (path / CONFIG).is_file():
+        config = read_json(path / CONFIG)
+        return tell(config, json, [jsonlib.dumps(config, indent=2, ensure_ascii=False)])
+    raise FileError(f"{what!r} is not methods, recipes, data, a run, a model folder or a picture.")
+
+
+def _first_line(place: str) -> str:
+    """The first sentence of the file that a catalog entry names."""
+    module = importlib.import_module(place.partition(":")[0])
+    return " ".join((module.__doc__ or "").strip().split("\n\n")[0].split("\n")[:1])
+
+
+def _table(record: dict[str, str]) -> list[str]:
+    width = max(map(len, record))
+    return [f"  {k:<{width}}  {v}" for k, v in record.items()]
+
+
+def _picture(path: Path, json: bool) -> None:
+    from inkwash.inference.pictures import read_facts
+
+    facts: dict[str, Any] | None = read_facts(path)
+    if facts is None:
+        return tell({"picture": str(path), "made_by": None}, json, [f"{path} does not say what made it."])
+    tell({"picture": str(path), **facts}, json, _table({k: str(v) for k, v in facts.items()}))
+
+
+def _run(path: Path, json: bool) -> None:
+    run = read_json(path / "run.json")
+    if json:
+        return tell(run, True, [])
+    config, keys = run["config"], ("status", "step", "images", "elapsed", "precision", "saved")
+    rows = {k: str(run[k]) for k in keys} | {"model": config["model"]["kind"], "objective": config["objective"]["kind"]}
+    rows |= {"data": f"{config['data']['source']} ({run['data']['count']} images)", "command": " ".join(run["command"])}
+    metrics = path / "model" / "metrics.json"
+    lines = _table(rows)
+    if metrics.is_file():
+        lines += [f"  figures  {name}: {jsonlib.dumps(v)}" for name, v in read_json(metrics).get("figures", {}).items()]
+    tell(run, False, lines)

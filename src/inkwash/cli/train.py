@@ -1,0 +1,61 @@
+"""inkwash train."""
+
+from pathlib import Path
+
+from inkwash.cli.common import console, pairs, tell, user_code
+from inkwash.core.files import read_json
+from inkwash.recipes.start import configure, resumed
+from inkwash.training.config import RunConfig
+from inkwash.training.engine import Engine
+from inkwash.training.estimate import measure
+from inkwash.training.log import Log
+from inkwash.training.run import open_data
+from inkwash.training.run import train as train_run
+from inkwash.training.trainer import Trainer
+
+
+def run(
+    recipe: str | None,
+    data: str | None,
+    out: str,
+    settings: list[str],
+    budget: str | None,
+    steps: int | None,
+    resume: bool,
+    dry_run: bool,
+    code: str | None,
+    json: bool,
+) -> None:
+    user_code(code)
+    place, wishes = Path(out), pairs(settings)
+    if resume:
+        config = resumed(place, steps, budget, wishes)
+    else:
+        budget = budget or (None if steps else "10m")
+        config = configure(recipe or "", data, steps, budget, wishes)
+    if dry_run:
+        return rehearse(config, place, json)
+    train_run(config, place, resume, quiet=json)
+    record = read_json(place / "run.json")
+    keys = ("status", "step", "images", "elapsed", "precision", "peak_memory")
+    files = [str(place / "model"), str(place / "metrics.jsonl"), *(str(p) for p in sorted((place / "samples").glob("*.png"))[-1:])]
+    facts = {"run": out, **{k: record[k] for k in keys}, "wrote": files}
+    rate = record["images"] / max(record["elapsed"], 1e-9)
+    summary = f"{record['status']}: {record['images']} images in {record['step']} steps, {rate:.0f} images/s"
+    tell(facts, json, [summary, *(f"wrote {f}" for f in files)])
+
+
+def rehearse(config: RunConfig, out: Path, json: bool) -> None:
+    """The whole configuration and what it costs; nothing is written."""
+    engine = Engine(config.train.device)
+    try:
+        trainer = Trainer(config, open_data(config, config.data.split), engine, Log(out, main=False))
+        estimate = measure(trainer)
+        steps = config.train.steps or int(config.train.budget / estimate.seconds)
+        if not json:
+            console.print("Dry run: nothing is written.")
+            print(config.to_json())
+        lines = estimate.lines(config.train.batch, steps, trainer.precision)
+        tell({"config": config.model_dump(mode="json"), **estimate.facts(), "steps": steps}, json, lines)
+    finally:
+        engine.close()

@@ -1,0 +1,57 @@
+"""From seeds to images, in batches: the one place where a model is sampled."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from inkwash.core.batch import Condition
+from inkwash.core.device import Precision
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Model, Options, Sampler
+from inkwash.core.rng import Rng, mix
+
+
+def image_rng(seeds: Sequence[int], device: torch.device | str = "cpu") -> Rng:
+    """The random streams of images with these seeds: an image depends on its own seed only."""
+    return Rng([mix(s, "image") for s in seeds], device)
+
+
+def draw_labels(seeds: Sequence[int], counts: Sequence[int]) -> Tensor:
+    """A label for each seed, with the frequencies of the training set: int64 (N,). It is a function of the seed alone."""
+    ends = torch.tensor(counts, dtype=torch.float64).cumsum(0)
+    u = Rng([mix(s, "label") for s in seeds]).uniform().double() * ends[-1]
+    return torch.searchsorted(ends, u, right=True).clamp_(max=len(ends) - 1)
+
+
+@torch.no_grad()
+def draw(
+    model: Model,
+    seeds: Sequence[int],
+    options: Options,
+    label: Tensor | None = None,
+    precision: Precision | None = None,
+    batch: int = 64,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """One image for each seed: (N, C, H, W) in [-1, 1] on the CPU. label: int64 (N,) or None.
+
+    Memory does not grow with the number of batches. on_step(done, total) counts solver steps over all batches.
+    Raises ConfigError where the model does not sample, or not under this condition.
+    """
+    if not isinstance(model, Sampler):
+        raise ConfigError(f"A {model.config.kind!r} model does not make images.")
+    device, images = model.device, []
+    starts = range(0, len(seeds), batch)
+    for i, start in enumerate(starts):
+        rows = slice(start, start + batch)
+        cond = Condition(label=None if label is None else label[rows].to(device))
+        model.check(cond)
+        tick = (lambda done, total, i=i: on_step(i * total + done, len(starts) * total)) if on_step else None
+        rng = image_rng(seeds[rows], device)
+        if precision is None:
+            images.append(model.sample(rng, cond, options, tick).cpu())
+        else:
+            with precision.autocast(device):
+                images.append(model.sample(rng, cond, options, tick).float().cpu())
+    return torch.cat(images) if images else torch.empty(0, *model.config.shape)

@@ -1,0 +1,90 @@
+"""Pictures on disk: PNG files that say what made them, and grids."""
+
+import json
+import math
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from inkwash.core.errors import DataError
+from inkwash.core.files import write_bytes
+from inkwash.core.pixels import to_uint8
+
+CHUNK = "inkwash"  # our JSON text chunk; "parameters" is the form that other programs read
+
+
+def to_pil(x: Tensor) -> Image.Image:
+    """(C, H, W) in [-1, 1], C = 1, 3 or 4, to a picture."""
+    u = to_uint8(x).permute(1, 2, 0).cpu().numpy()  # (H, W, C)
+    return Image.fromarray(u[..., 0] if u.shape[2] == 1 else u)
+
+
+def parameters(facts: dict[str, Any]) -> str:
+    """The widely read text form: an optional prompt line, then "Key: value" pairs on one line."""
+    facts = dict(facts)
+    prompt = facts.pop("prompt", "") or facts.get("class", "")
+    pairs = ", ".join(f"{k.replace('_', ' ').capitalize()}: {v}" for k, v in facts.items() if v is not None and k != "class")
+    return f"{prompt}\n{pairs}" if prompt else pairs
+
+
+def save_png(path: Path, x: Tensor | Image.Image, facts: dict[str, Any] | None = None) -> None:
+    """Write one picture with what made it: `parameters` as text, and the same as JSON in a chunk of our own."""
+    info = PngInfo()
+    if facts:
+        info.add_itxt("parameters", parameters(facts))
+        info.add_itxt(CHUNK, json.dumps(facts, ensure_ascii=False, sort_keys=True))
+    data = BytesIO()
+    (x if isinstance(x, Image.Image) else to_pil(x)).save(data, "PNG", pnginfo=info)
+    write_bytes(path, data.getvalue())
+
+
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """What made a picture, as our own chunk tells it; else its `parameters` text; None where it tells nothing."""
+    try:
+        with Image.open(path) as picture:
+            text = getattr(picture, "text", {})
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is not a picture that can be read: {error}.") from None
+    if CHUNK in text:
+        return json.loads(text[CHUNK])
+    return {"parameters": text["parameters"]} if "parameters" in text else None
+
+
+def grid(
+    images: Tensor, columns: int | None = None, labels: Sequence[str] = (), gap: int = 2, smallest: int = 64, background: float = 1.0
+) -> Image.Image:
+    """(N, C, H, W) in [-1, 1] as one picture, row by row, each under its label where labels are given.
+
+    Small images are enlarged by a whole factor, pixel by pixel, until their short side is at least `smallest`.
+    """
+    n, c, h, w = images.shape
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    scale = max(1, math.ceil(smallest / min(h, w)))
+    gap, band = gap * max(1, scale // 2), 14 if labels else 0
+    rows = math.ceil(n / columns)
+    size = (columns * (w * scale + gap) + gap, rows * (h * scale + band + gap) + gap)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[c]
+    shade = round(127.5 * background + 127.5)
+    canvas = Image.new(mode, size, {1: shade, 3: (shade,) * 3, 4: (0, 0, 0, 0)}[c])
+    pen = ImageDraw.Draw(canvas)
+    for i in range(n):
+        x, y = gap + (i % columns) * (w * scale + gap), gap + (i // columns) * (h * scale + band + gap)
+        canvas.paste(to_pil(images[i]).resize((w * scale, h * scale), Image.Resampling.NEAREST), (x, y))
+        if labels:
+            ink = {1: 0, 3: (0, 0, 0), 4: (0, 0, 0, 255)}[c]
+            pen.text((x, y + h * scale), str(labels[i])[: w * scale // 6], fill=ink, font=ImageFont.load_default(11))
+    return canvas
+
+
+def from_picture(picture: Image.Image) -> Tensor:
+    """A picture in mode L, RGB or RGBA to (C, H, W) in [-1, 1]."""
+    u = np.asarray(picture)
+    u = u[..., None] if u.ndim == 2 else u
+    return torch.from_numpy(u.copy()).permute(2, 0, 1).float() / 127.5 - 1

@@ -1,0 +1,20 @@
+"""Diffusion on any images: a flow model with a lean U-Net."""
+
+from inkwash.data import Facts, View
+from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
+from inkwash.nn.unet import UNetConfig
+from inkwash.training import DataConfig, RunConfig, TrainConfig
+
+
+def diffusion(source: str, facts: Facts) -> RunConfig:
+    """Two levels up to 40 pixels and one more for each doubling; attention in the middle, where the map is smallest."""
+    short = min(facts.height, facts.width)
+    fold = 1 if short <= 12 else 2
+    levels = 2 + sum(short > limit for limit in (40, 80, 160))
+    net = UNetConfig(width=64, mults=(1, 2, 4, 4, 4)[:levels], fold=fold)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
+        model=DiffusionConfig(shape=(facts.channels, facts.height, facts.width), classes=facts.classes, net=net),
+        objective=DenoisingConfig(),
+        train=TrainConfig(batch=128 if short <= 40 else 32),
+    )

@@ -1,0 +1,89 @@
+"""From a recipe's name, data and wishes to a run: what `inkwash train` and `inkwash.train` both call."""
+
+from pathlib import Path
+from typing import Any
+
+from inkwash.core.errors import ConfigError
+from inkwash.core.files import read_json
+from inkwash.data import View, facts, open_source
+from inkwash.recipes import find
+from inkwash.training import RunConfig
+from inkwash.training import train as train_run
+
+
+def seconds(text: str | float) -> float:
+    """A length of time in seconds: 90, "90s", "10m", "2h", "1h30m". Raises ConfigError."""
+    if isinstance(text, (int, float)):
+        return float(text)
+    total, digits = 0.0, ""
+    for c in text.strip().lower():
+        if c.isdigit() or c == ".":
+            digits += c
+        elif c in "smhd" and digits:
+            total += float(digits) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[c]
+            digits = ""
+        else:
+            raise ConfigError(f"{text!r} is not a length of time: write 90s, 10m, 2h or 1h30m.")
+    total += float(digits or 0)
+    if total <= 0:
+        raise ConfigError(f"{text!r} is not a length of time: write 90s, 10m, 2h or 1h30m.")
+    return total
+
+
+def configure(
+    recipe: str | RunConfig,
+    data: str | None = None,
+    steps: int | None = None,
+    budget: str | float | None = None,
+    settings: dict[str, Any] | None = None,
+) -> RunConfig:
+    """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too."""
+    settings = dict(settings or {})
+    if isinstance(recipe, RunConfig):
+        config = recipe
+    else:
+        if data is None:
+            raise ConfigError("Name the data to train on: --data FOLDER, FILE, scenes, ...")
+        view = {k.removeprefix("data.view."): v for k, v in settings.items() if k.startswith("data.view.")}
+        wished = View().override(view)
+        source = open_source(data)
+        config = find(recipe)(data, facts(source, wished))
+        settings |= {"data.split": source.split}
+    if steps is not None and budget is not None:
+        raise ConfigError("Give --steps or --budget, not both.")
+    if budget is not None:
+        settings |= {"train.budget": seconds(budget), "train.steps": None}
+    elif steps is not None:
+        settings |= {"train.steps": steps, "train.budget": None}
+    return config.override(settings)
+
+
+def train(
+    recipe: str | RunConfig | None = None,
+    data: str | None = None,
+    out: str | Path = "run",
+    steps: int | None = None,
+    budget: str | float | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Train a recipe (by name, FILE.py:FUNCTION, or a whole RunConfig) on data into the folder `out`, and return the folder.
+
+    With `resume` the configuration comes from the folder; steps or budget may be raised then, and nothing else changed.
+    """
+    if resume:
+        return train_run(resumed(Path(out), steps, budget, settings), out, resume=True, quiet=quiet)
+    if recipe is None:
+        raise ConfigError("Name a recipe: see `inkwash show recipes`.")
+    return train_run(configure(recipe, data, steps, budget, settings), out, quiet=quiet)
+
+
+def resumed(out: Path, steps: int | None = None, budget: str | float | None = None, settings: dict[str, Any] | None = None) -> RunConfig:
+    """The configuration of a run on disk, with a new end where one is given."""
+    if not (out / "run.json").is_file():
+        raise ConfigError(f"{out} is not a run folder: it has no run.json, so there is nothing to resume.")
+    config = RunConfig.parse(read_json(out / "run.json")["config"])
+    if settings and (other := [k for k in settings if not k.startswith("train.keep") and k != "train.checkpoint_every"]):
+        raise ConfigError(f"A resumed run keeps its settings; {other[0]!r} cannot change. Start a new run for that.")
+    return configure(config, None, steps, budget, settings)

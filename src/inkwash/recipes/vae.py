@@ -1,0 +1,18 @@
+"""A VAE on any images."""
+
+from inkwash.data import Facts, View
+from inkwash.methods.vae import ELBOConfig, VAEConfig
+from inkwash.nn.pyramid import PyramidConfig
+from inkwash.training import DataConfig, RunConfig, TrainConfig
+
+
+def vae(source: str, facts: Facts) -> RunConfig:
+    """A latent of 64 numbers for small images, 128 from 48 pixels on."""
+    shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
+    net = PyramidConfig(fold=1 if short <= 12 else 2)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=VAEConfig(shape=shape, classes=facts.classes, latent=64 if short < 48 else 128, net=net),
+        objective=ELBOConfig(),
+        train=TrainConfig(batch=128 if short <= 40 else 64),
+    )

@@ -1,0 +1,85 @@
+"""What a run will cost, measured on one row before it starts: parameters, FLOPs, memory, time."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from inkwash.core.device import Precision
+from inkwash.training.log import duration
+from inkwash.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """parameters: of the model; more: of the objective's own networks. flops: of the model's part in one image's training step,
+    forward only. train_flops: a whole step's, for each image. memory: bytes at the peak. seconds: of one step."""
+
+    parameters: int
+    more: int
+    flops: int
+    train_flops: int
+    memory: int
+    seconds: float
+
+    def lines(self, batch: int, steps: int | None, precision: Precision) -> list[str]:
+        """Sentences for a person."""
+        rate = batch / self.seconds
+        more = f" (and {self.more / 1e6:.2f} M of the objective's own)" if self.more else ""
+        out = [
+            f"parameters   {self.parameters / 1e6:.2f} M{more}",
+            f"FLOPs        {self.flops / 1e9:.3f} G an image forward, {self.train_flops / 1e9:.3f} G an image of training",
+            f"memory       about {self.memory / 2**30:.1f} GiB at the peak",
+            f"precision    {precision.name} (one convolution: fp32 {precision.fp32_ms:.1f} ms, bf16 {precision.bf16_ms:.1f} ms)",
+            f"speed        about {rate:.0f} images/s, {rate * self.train_flops / 1e12:.2f} TFLOP/s",
+        ]
+        return [*out, f"time         about {duration(steps * self.seconds)} for {steps} steps"] if steps else out
+
+    def facts(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure(trainer: Trainer) -> Estimate:
+    """Run every phase once on one row for FLOPs and saved activations, and once on a whole batch for seconds. No weight moves."""
+    rows = trainer.loader.batch_at(0, 1).to(trainer.engine.device)
+    flops = train_flops = saved = 0.0
+    for i, phase in enumerate(trainer.phases):
+        kept = 0
+
+        def pack(t: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += t.numel() * t.element_size()
+            return t
+
+        counter = FlopCounterMode(display=False)
+        with counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            loss, _ = trainer.objective.loss(phase.name, rows, trainer.moment(phase.name, rows))
+            forward = counter.get_total_flops()
+            loss.backward()
+        trainer.objective.zero_grad()
+        trainer.model.zero_grad()
+        flops = forward if i == 0 else flops
+        train_flops += counter.get_total_flops() / phase.every
+        saved = max(saved, kept)
+    parameters, more = (sum(p.numel() for p in m.parameters()) for m in (trainer.model, trainer.objective))
+    # weights, gradients and two moments in fp32, the average of the model, and activations of one micro-batch
+    micro = trainer.train.batch // trainer.engine.world // trainer.train.accumulate
+    half = 0.6 if trainer.precision.bf16 else 1.0
+    memory = 4 * (4 * (parameters + more) + parameters) + saved * micro * half + (400 << 20)
+    return Estimate(parameters, more, int(flops), int(train_flops), int(memory), _seconds(trainer))
+
+
+def _seconds(trainer: Trainer) -> float:
+    batch = trainer.loader.batch_at(0).to(trainer.engine.device)
+    total = 0.0
+    for warm in (False, True):  # the first pass prepares kernels
+        for phase in trainer.phases:
+            start = time.perf_counter()
+            trainer.gradients(phase, batch)
+            trainer.objective.zero_grad()
+            trainer.model.zero_grad()
+            total += (time.perf_counter() - start) / phase.every if warm else 0.0
+    trainer.means.take()
+    return total

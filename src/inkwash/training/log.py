@@ -1,0 +1,98 @@
+"""What a run says while it goes: one JSON line every few seconds always, a progress bar for people, TensorBoard where asked."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError
+
+
+class Means:
+    """Running means of detached parts, summed on the device: nothing waits for the device until they are read."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, phase: str, parts: dict[str, Tensor]) -> None:
+        for name, value in parts.items():
+            key = f"{phase}/{name}"
+            value = value.detach().float()
+            self.sums[key] = self.sums[key] + value if key in self.sums else value.clone()
+            self.counts[key] = self.counts.get(key, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call."""
+        figures = {k: (t / self.counts[k]).item() for k, t in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return figures
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them: 45 s, 9 min 30 s, 2 h 05 min."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    return f"{s // 60} min {s % 60:02d} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60:02d} min"
+
+
+class Log:
+    """Writes RUN/metrics.jsonl, draws the bar. Silent where `main` is false (other processes of the same run)."""
+
+    def __init__(self, run: Path, main: bool, tensorboard: bool = False, quiet: bool = False):
+        self.run, self.main = run, main
+        self.console = Console(stderr=True, quiet=quiet or not main)
+        self.told: set[str] = set()
+        self.board = _board(run) if tensorboard and main else None
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+        self.bar = Progress(*columns, TextColumn("{task.fields[more]}"), console=self.console)
+        self.task = self.bar.add_task("training", total=1.0, more="")
+
+    def __enter__(self) -> "Log":
+        if self.main:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.main:
+            self.bar.stop()
+        if self.board:
+            self.board.close()
+
+    def line(self, record: dict[str, Any]) -> None:
+        """Append one JSON line; figures under "figures" go to TensorBoard as well."""
+        if not self.main:
+            return
+        with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps({"time": round(time.time(), 3), **record}) + "\n")
+        if self.board:
+            for name, value in record.get("figures", {}).items():
+                self.board.add_scalar(name, value, record["images"])
+
+    def show(self, progress: float, rate: float, left: float, figures: dict[str, float]) -> None:
+        """Move the bar. rate: images a second. left: seconds."""
+        main_figures = ", ".join(f"{k.split('/')[-1] if len(figures) < 4 else k} {v:.3g}" for k, v in list(figures.items())[:4])
+        self.bar.update(self.task, completed=progress, more=f"{rate:.0f} images/s, {duration(left)} left, {main_figures}")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False)
+
+    def alarm(self, text: str, step: int) -> None:
+        """Say a warning once, and keep it in the log."""
+        if text not in self.told:
+            self.told.add(text)
+            self.console.print(f"[yellow]Alarm at step {step}:[/yellow] {text}", highlight=False)
+            self.line({"step": step, "alarm": text})
+
+
+def _board(run: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("TensorBoard is not installed: pip install 'inkwash[tensorboard]'.") from None
+    return SummaryWriter(str(run / "tensorboard"))

@@ -1,0 +1,217 @@
+"""A run on disk: start it, stop it, take it up again.
+
+RUN/run.json  metrics.jsonl  samples/000010000.png  checkpoints/000010000/  model/{config.json, model.safetensors, README.md, metrics.json}
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import inkwash
+from inkwash.core.device import peak_memory
+from inkwash.core.errors import ConfigError, FileError
+from inkwash.core.files import fill_state, read_json, save_model, settle_folder, write_text
+from inkwash.core.model import Sampler
+from inkwash.data import Dataset, open_source
+from inkwash.inference.draw import draw, draw_labels
+from inkwash.inference.pictures import grid, save_png
+from inkwash.training.alarms import check_samples, check_start
+from inkwash.training.card import card
+from inkwash.training.checkpoint import checkpoints, fill_optimizer, load_checkpoint, optimizer_tensors, save_checkpoint
+from inkwash.training.config import RunConfig
+from inkwash.training.engine import Engine
+from inkwash.training.estimate import measure
+from inkwash.training.log import Log, duration
+from inkwash.training.trainer import Clock, Trainer
+
+
+class Run:
+    """A folder, a trainer and what passes between them."""
+
+    def __init__(self, config: RunConfig, out: Path, engine: Engine, log: Log):
+        self.config, self.out, self.engine, self.log = config, out, engine, log
+        self.data = open_data(config, config.data.split)
+        self.held_out = self._held_out()
+        self.trainer = Trainer(config, self.data, engine, log)
+        self.best, self.best_step = float("inf"), -1
+        self.facts: dict[str, Any] = {}
+
+    def _held_out(self) -> Dataset | None:
+        split = self.config.data.validation
+        if split is None or not self.engine.main:
+            return None
+        data = open_data(self.config, split)
+        return data if len(data) else None
+
+    def start(self) -> None:
+        """Make a new run folder. Raises FileError where there is a run already."""
+        if (self.out / "run.json").exists():
+            raise FileError(f"There is already a run in {self.out}: go on with --resume, or choose another --out.")
+        if self.engine.main:
+            (self.out / "samples").mkdir(parents=True, exist_ok=True)
+            (self.out / "checkpoints").mkdir(exist_ok=True)
+            self.write_run("running")
+        self.engine.wait()
+
+    def resume(self) -> None:
+        """Take up the newest checkpoint; without one, begin at the beginning."""
+        known = read_json(self.out / "run.json").get("data", {}).get("fingerprint")
+        if known and known != self.data.fingerprint():
+            source = self.config.data.source
+            raise ConfigError(f"The data at {source} have changed since {self.out} was started: a resume would not be exact.")
+        found = checkpoints(self.out)
+        if not found:
+            self.log.say(f"No checkpoint in {self.out} yet: starting from the beginning.")
+            return
+        tensors, state = load_checkpoint(found[-1])
+        t = self.trainer
+        fill_state(t.model, tensors["weights"], found[-1] / "weights.safetensors")
+        fill_state(t.objective, tensors["objective"], found[-1] / "objective.safetensors")
+        for name, optimizer in t.optimizers.items():
+            fill_optimizer(optimizer, t.names, tensors[f"optimizer-{name}"])
+        for k, v in tensors["ema"].items():
+            t.ema.state[k].copy_(v)
+        t.clock = Clock(state["step"], state["images"], state["elapsed"])
+        self.best, self.best_step = state["best"] if state["best"] is not None else float("inf"), state["best_step"]
+        self._cut_log(state["step"])
+        settle_folder(self.out / "model")
+        if self.engine.main and (self.best_step in (-1, t.clock.step) or not (self.out / "model").exists()):
+            self.export()  # a kill may have come between the checkpoint and the model made from it
+        self.log.say(f"Going on from step {t.clock.step}, {duration(t.clock.elapsed)} in.")
+
+    def _cut_log(self, step: int) -> None:
+        """Lines written after the checkpoint will be written again."""
+        path = self.out / "metrics.jsonl"
+        if self.engine.main and path.exists():
+            lines = [s for s in path.read_text(encoding="utf-8").splitlines() if s.endswith("}") and json.loads(s)["step"] <= step]
+            write_text(path, "".join(f"{s}\n" for s in lines))
+
+    def write_run(self, status: str) -> None:
+        """run.json: everything that decided the run, and what happened to it."""
+        t = self.trainer
+        record = {
+            "inkwash": inkwash.__version__,
+            "status": status,
+            "config": self.config.model_dump(mode="json"),
+            "data": {"fingerprint": self.data.fingerprint(), "count": len(self.data), "source": self.config.data.source},
+            "step": t.clock.step,
+            "images": t.clock.images,
+            "elapsed": round(t.clock.elapsed, 1),
+            "precision": t.precision.name,
+            "processes": self.engine.world,
+            "threads": torch.get_num_threads(),
+            "peak_memory": peak_memory(),
+            "estimate": self.facts,
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "command": sys.argv,
+            "saved": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        write_text(self.out / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
+
+    def checkpoint(self) -> None:
+        """Look at held-out images, write a checkpoint, and the model made from it where it is the best so far."""
+        if not self.engine.main:
+            self.engine.wait()
+            return
+        t = self.trainer
+        figures = t.validate(self.held_out) if self.held_out else {}
+        if figures:
+            self.log.line({"step": t.clock.step, "images": t.clock.images, "figures": figures})
+        loss = figures.get("valid/loss")
+        if loss is None:
+            self.best_step = -1  # nothing to choose by: the newest weights are the model
+        elif loss < self.best:
+            self.best, self.best_step = loss, t.clock.step
+        tensors = {"weights": t.model.state_dict(), "ema": t.ema.tensors(), "objective": t.objective.state_dict()}
+        tensors |= {f"optimizer-{name}": optimizer_tensors(o, t.names) for name, o in t.optimizers.items()}
+        best = None if self.best == float("inf") else self.best
+        state = {"step": t.clock.step, "images": t.clock.images, "elapsed": t.clock.elapsed, "best": best, "best_step": self.best_step}
+        save_checkpoint(self.out, t.clock.step, tensors, state, self.config.train.keep)
+        if self.best_step in (-1, t.clock.step):
+            self.export()
+        self.write_run("running")
+        self.engine.wait()
+
+    def export(self) -> None:
+        """RUN/model from the averaged weights."""
+        counts = self.data.label_counts().tolist() if self.data.classes else []
+        data = {"source": self.config.data.source, "split": self.config.data.split, "count": len(self.data), "label_counts": counts}
+        data |= {"fingerprint": self.data.fingerprint(), "view": self.data.view.model_dump(mode="json")}
+        clock = {"step": self.trainer.clock.step, "images": self.trainer.clock.images, "seconds": round(self.trainer.clock.elapsed, 1)}
+        extra = {"metrics.json": json.dumps({"data": data, "trained": clock}, indent=2, ensure_ascii=False)}
+        model = self.config.model
+        save_model(self.out / "model", model, self.trainer.ema.tensors(), card(self.config, data, clock), extra)
+
+    def samples(self) -> None:
+        """A grid from fixed seeds, drawn with the averaged weights."""
+        t, config = self.trainer, self.config.model
+        if not isinstance(t.model, Sampler):
+            return
+        seeds = list(range(self.config.train.samples))
+        label = draw_labels(seeds, self.data.label_counts().tolist()) if self.data.classes else None
+        own = {k: v.clone() for k, v in t.model.state_dict().items()}
+        t.model.load_state_dict(t.ema.tensors())
+        try:
+            images = draw(t.model.eval(), seeds, t.model.Options(), label, t.precision)
+        finally:
+            t.model.load_state_dict(own)
+            t.model.train()
+        save_png(self.out / "samples" / f"{t.clock.images:09d}.png", grid(images), {"model": config.kind, "images": t.clock.images})
+        for alarm in check_samples(images, self.data, t.progress):
+            self.log.alarm(alarm, t.clock.step)
+
+    def go(self) -> None:
+        """Train until the end or a signal, and leave a run that can be taken up."""
+        t = self.trainer
+        t.stop_on_signals()
+        if self.engine.main:
+            estimate = measure(t)
+            self.facts = estimate.facts()
+            for line in estimate.lines(self.config.train.batch, self.config.train.steps, t.precision):
+                self.log.say("  " + line)
+            for alarm in check_start(self.config, estimate, len(self.data)):
+                self.log.alarm(alarm, t.clock.step)
+        self.engine.wait()
+        t.run(self.checkpoint, self.samples)
+        if self.engine.main:
+            if self.config.train.samples:
+                self.samples()
+            self.write_run("stopped" if t.progress < 1 else "finished")
+
+
+def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """The data of a run, through its view."""
+    limit = int(config.data.memory_gb * 2**30)
+    return Dataset(open_source(config.data.source, split), config.data.view, limit, on_progress)
+
+
+def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool = False) -> Path:
+    """Train what a configuration describes into the folder `out`, and return the folder.
+
+    Raises InkwashError for what a user can put right. A signal stops the run after the step at hand; `resume` goes on.
+    """
+    out = Path(out)
+    if (config.train.steps is None) == (config.train.budget is None):
+        raise ConfigError("A run ends after train.steps or after train.budget seconds: give one of the two.")
+    engine = Engine(config.train.device)
+    try:
+        log = Log(out, engine.main, config.train.tensorboard, quiet)
+        run = Run(config, out, engine, log)
+        if resume:
+            run.resume()
+        else:
+            run.start()
+        with log:
+            run.go()
+        if run.trainer.progress < 1:
+            log.say(f"Stopped at step {run.trainer.clock.step}; everything is saved. Go on with: inkwash train --resume --out {out}")
+    finally:
+        engine.close()
+    return out
+

@@ -1,0 +1,224 @@
+"""The trainer: one loop for every method.
+
+    for each step:
+        take the batch at this position of the run
+        for each phase that is due: loss, gradients (averaged over processes), clip, step of its optimiser
+        move the average of the weights
+        now and then: a line in the log, a grid of samples, a checkpoint
+
+The run is a function of its configuration: data, noise and sampling are keyed by position and seed, so a resumed run continues
+bitwise, and any number of processes or micro-batches sees the same rows with the same noise.
+"""
+
+import signal
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from inkwash.core.batch import Batch, Step
+from inkwash.core.device import choose_precision
+from inkwash.core.errors import ConfigError, TrainingError
+from inkwash.core.objective import Phase
+from inkwash.core.rng import Rng
+from inkwash.data import Dataset, Loader
+from inkwash.training.config import RunConfig
+from inkwash.training.ema import EMA
+from inkwash.training.engine import Engine
+from inkwash.training.guard import culprit
+from inkwash.training.log import Log, Means, duration
+
+
+@dataclass
+class Clock:
+    """Where a run stands: steps and images done, seconds spent, all kept over a resume."""
+
+    step: int = 0
+    images: int = 0
+    elapsed: float = 0.0
+
+
+class Trainer:
+    """Holds everything that a checkpoint holds, and the loop. `out` gets what `inkwash.training.run` writes."""
+
+    def __init__(self, config: RunConfig, data: Dataset, engine: Engine, log: Log):
+        self.config, self.train, self.data, self.engine, self.log = config, config.train, data, engine, log
+        rows, ways = self.train.batch, engine.world * self.train.accumulate
+        if rows % ways:
+            shares = f"{engine.world} processes x {self.train.accumulate} micro-batches"
+            raise ConfigError(f"train.batch is {rows}, which {shares} cannot share equally.")
+        torch.manual_seed(self.train.seed)  # weights only: everything else is keyed by position
+        self.precision = choose_precision(engine.device, self.train.precision)
+        self.model = self.precision.place(config.model.build().to(engine.device)).train()
+        self.objective = self.precision.place(config.objective.build(self.model).to(engine.device)).train()
+        if self.objective.couples and self.train.accumulate > 1:
+            raise ConfigError("Rows of a batch interact in this objective, so train.accumulate must be 1.")
+        engine.same_everywhere([self.model, self.objective])
+        self.names = self._parameter_names()
+        self.phases = self.objective.phases()
+        self.optimizers = self._optimizers()
+        self.ema = EMA(self.model, self.train.ema)
+        self.loader = Loader(data, rows // engine.world, self.train.seed, engine.rank, engine.world)
+        self.clock, self.means, self.stop = Clock(), Means(), False
+        self._pending: list[tuple[Tensor, int, str, Batch, Step]] = []
+
+    def _parameter_names(self) -> dict[nn.Parameter, str]:
+        roots = (("model", self.model), ("objective", self.objective))
+        return {p: f"{root}.{name}" for root, module in roots for name, p in module.named_parameters()}
+
+    def _optimizers(self) -> dict[str, torch.optim.AdamW]:
+        """One AdamW for each name that the phases give, over all the parameters that they train."""
+        groups: dict[str, dict[nn.Parameter, None]] = {}
+        betas = {phase.optimizer: phase.betas or self.train.betas for phase in self.phases}
+        for phase in self.phases:
+            groups.setdefault(phase.optimizer, {}).update(dict.fromkeys(phase.parameters()))
+        decay = self.train.weight_decay
+        return {
+            name: torch.optim.AdamW(list(group), lr=self.train.lr, betas=betas[name], weight_decay=decay, fused=True)
+            for name, group in groups.items()
+        }
+
+    @property
+    def progress(self) -> float:
+        """0 to 1: the share of the images, or of the seconds, that the run was given."""
+        t = self.train
+        share = self.clock.step / t.steps if t.steps else self.clock.elapsed / t.budget
+        return min(1.0, share)
+
+    def learning_rate(self) -> float:
+        """Up over the first images, flat, down to zero over the last share of the run."""
+        t, p = self.train, self.progress
+        up = min(1.0, (self.clock.images + t.batch) / t.warm_up) if t.warm_up else 1.0
+        down = min(1.0, (1 - p) / t.decay) if t.decay else 1.0
+        return t.lr * up * down
+
+    def step(self) -> None:
+        """One step: every phase that is due, on the batch at this position."""
+        batch = next(self._batches).to(self.engine.device)
+        for phase in self.phases:
+            if self.clock.step % phase.every == 0:
+                self.turn(phase, batch)
+        self.clock.step += 1
+        self.clock.images += self.train.batch
+        self.ema.update(self.model, self.clock.images, self.train.batch)
+
+    def turn(self, phase: Phase, batch: Batch) -> None:
+        """One phase: gradients, then a step of its optimiser, which a gradient that is not finite turns into nothing."""
+        self.check_finite()
+        parameters = list(phase.parameters())
+        loss = self.gradients(phase, batch)
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        clip_grads_with_norm_(parameters, self.train.clip, norm)
+        bad = ~(torch.isfinite(norm) & torch.isfinite(loss))
+        optimizer = self.optimizers[phase.optimizer]
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate() * phase.lr
+        optimizer.found_inf, optimizer.grad_scale = bad.float(), None  # the fused kernel then skips the step, without a wait
+        optimizer.step()
+        optimizer.zero_grad()
+        self.means.add(phase.name, {"gradient": norm})
+        self._pending.append((bad, self.clock.step, phase.name, batch, self.moment(phase.name, batch)))
+
+    def gradients(self, phase: Phase, batch: Batch) -> Tensor:
+        """Fill the phase's gradients, the mean over micro-batches and processes. Returns this process's mean loss."""
+        trained = list(phase.parameters())
+        for p in self.names:
+            p.requires_grad_(False)
+        for p in trained:
+            p.requires_grad_(True)
+        total = torch.zeros((), device=self.engine.device)
+        size = len(batch) // self.train.accumulate
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
+            with self.precision.autocast(self.engine.device):
+                loss, parts = self.objective.loss(phase.name, part, self.moment(phase.name, part))
+            (loss / self.train.accumulate).backward()
+            total += loss.detach() / self.train.accumulate
+            self.means.add(phase.name, parts)
+        self.engine.average_gradients(trained)
+        return self.engine.reduce(total)
+
+    def moment(self, phase: str, batch: Batch) -> Step:
+        """The Step of a phase: random streams keyed by (seed, position of each row, phase)."""
+        rng = Rng.of_rows(self.train.seed, batch.index, phase, self.engine.device)
+        return Step(self.progress, self.clock.images, rng, self.engine.gather, self.engine.reduce)
+
+    def check_finite(self) -> None:
+        """Look at the flags of earlier turns, so that a GPU need not be waited for. Raises TrainingError naming the module."""
+        for bad, step, phase, batch, moment in self._pending:
+            if bad.item():
+                where = culprit(self.objective, phase, batch, moment)
+                raise TrainingError(
+                    f"Step {step}, phase {phase!r}: the loss or its gradient is not finite, first in {where}; "
+                    f"the weights were left as they were before it, and earlier checkpoints are kept. Try a smaller train.lr."
+                )
+        self._pending.clear()
+
+    @torch.no_grad()
+    def validate(self, data: Dataset) -> dict[str, float]:
+        """Figures of the averaged weights on held-out rows with fixed noise, "loss" among them where the method has one."""
+        own = {k: t.clone() for k, t in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.tensors())
+        count = min(self.train.validate_images, len(data))
+        loader, means = Loader(data, 1, seed=0, shuffle=False), Means()
+        try:
+            for start in range(0, count, self.train.batch):
+                batch = loader.batch_at(start, min(self.train.batch, count - start)).to(self.engine.device)
+                rng = Rng.of_rows(0, batch.index, "validate", self.engine.device)
+                with self.precision.autocast(self.engine.device):
+                    figures = self.objective.validate(batch, Step(self.progress, self.clock.images, rng))
+                means.add("valid", {k: v * len(batch) / count for k, v in figures.items()})
+        finally:
+            self.model.load_state_dict(own)
+        parts = -(-count // self.train.batch)
+        return {k: v * parts for k, v in means.take().items()}
+
+    def run(self, on_checkpoint, on_samples) -> None:
+        """Train to the end, or until `stop` is set. on_checkpoint(): every checkpoint_every steps and at the end.
+
+        on_samples(): every sample_every seconds. The clock counts everything since the start of the loop.
+        """
+        self._batches = self.loader.stream(self.clock.images)
+        begin, last_log, last_samples = time.monotonic() - self.clock.elapsed, time.monotonic(), time.monotonic()
+        since = self.clock.images
+        while self.progress < 1 and not self.stop:
+            self.step()
+            now = time.monotonic()
+            self.clock.elapsed = self.engine.from_main(now - begin)
+            self.stop = bool(self.engine.from_main(float(self.stop)))
+            if now - last_log >= self.train.log_every:
+                self.report((self.clock.images - since) / (now - last_log))
+                last_log, since = now, self.clock.images
+            if self.clock.step % self.train.checkpoint_every == 0 and self.progress < 1:
+                self.check_finite()
+                on_checkpoint()
+            if self.train.samples and now - last_samples >= self.train.sample_every and self.engine.main:
+                on_samples()
+                last_samples = time.monotonic()
+        self.check_finite()
+        on_checkpoint()
+
+    def report(self, rate: float) -> None:
+        """A line in the log, the bar, and alarms."""
+        figures = self.means.take()
+        t, c = self.train, self.clock
+        left = (t.steps - c.step) * t.batch / max(rate, 1e-9) if t.steps else max(0.0, t.budget - c.elapsed)
+        record = {"step": c.step, "images": c.images, "elapsed": round(c.elapsed, 2), "progress": round(self.progress, 4)}
+        self.log.line({**record, "rate": round(rate, 2), "lr": self.learning_rate(), "figures": figures})
+        self.log.show(self.progress, rate, left, figures)
+        for alarm in self.objective.watch(figures, self.progress):
+            self.log.alarm(alarm, c.step)
+
+    def stop_on_signals(self) -> None:
+        """Ctrl-C or SIGTERM ends the loop after the step at hand; a second one ends the program at once."""
+
+        def handler(number: int, frame: object) -> None:
+            if self.stop:
+                raise KeyboardInterrupt
+            self.stop = True
+            self.log.say(f"Stopping after this step ({duration(self.clock.elapsed)} in); once more to stop at once.")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handler)
