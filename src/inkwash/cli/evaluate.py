@@ -1,0 +1,42 @@
+"""inkwash evaluate."""
+
+import json as jsonlib
+from pathlib import Path
+
+from inkwash.cli.common import pairs, progress, tell, user_code
+from inkwash.core.errors import FileError
+from inkwash.core.files import CONFIG, read_json, write_text
+from inkwash.inference.evaluate import DISTANCES, evaluate_folder, evaluate_model, wanted
+from inkwash.inference.features import extractor
+from inkwash.inference.load import load
+
+
+def run(
+    what: str,
+    data: str,
+    n: int,
+    metrics: str,
+    extractor_name: str,
+    seeds: int,
+    options: list[str],
+    batch: int,
+    device: str,
+    code: str | None,
+    json: bool,
+) -> None:
+    user_code(code)
+    path = Path(what)
+    if not path.exists():
+        raise FileError(f"There is no {what}: name a run, a model folder, or a folder of images.")
+    if not ((path / "run.json").is_file() or (path / CONFIG).is_file()):
+        report = evaluate_folder(what, data, n, metrics, extractor(extractor_name), progress)
+        return tell(report.record(), json, [report.text()])
+    loaded = load(path, device)
+    needs_net = DISTANCES & set(wanted(metrics, loaded))
+    net = extractor(extractor_name).to(loaded.model.device) if needs_net else None
+    report = evaluate_model(loaded, data, n, metrics, net, seeds, batch, progress, **pairs(options))
+    book = loaded.path / "metrics.json"
+    record = read_json(book) if book.is_file() else {}
+    record.setdefault("figures", {})[f"{data} {net.id if net else ''}".strip()] = report.record()
+    write_text(book, jsonlib.dumps(record, indent=2, ensure_ascii=False))
+    tell({**report.record(), "wrote": str(book)}, json, [report.text(), f"wrote {book}"])

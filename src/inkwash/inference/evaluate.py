@@ -1,0 +1,225 @@
+"""Fair evaluation: a model, or a folder of images, against real images, with a floor that says what perfect would read.
+
+The reference is the training split. The floor row compares held-out real images with it: no honest model reads lower. Every row
+has as many images as the others where the data allow, since distances shrink with the number of images.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.core.batch import Batch
+from inkwash.core.errors import ConfigError, DataError, nearest
+from inkwash.core.model import Autoencoder, Likelihood, Sampler
+from inkwash.core.rng import Rng, mix
+from inkwash.data import Dataset, Loader, View, open_source
+from inkwash.inference.features import MOST, features_of
+from inkwash.inference.load import Loaded
+from inkwash.metrics.features.base import FeatureNet, extract
+from inkwash.metrics.frechet import Moments, frechet_distance, moments
+from inkwash.metrics.kid import kid
+from inkwash.metrics.likelihood import bits_per_dim
+from inkwash.metrics.neighbours import memorisation
+from inkwash.metrics.paired import psnr, ssim
+from inkwash.metrics.prdc import prdc
+from inkwash.metrics.tables import Figure, Table
+
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "psnr", "ssim")
+DISTANCES = frozenset(METRICS[:4])
+FEW = 2000  # samples whose nearest training image is looked for, and images that likelihoods and reconstructions take
+PAIRWISE = 10_000  # reference images in figures that compare all pairs
+
+Watch = Callable[[str], Any]  # a stage's name to a context manager that yields on_step
+
+
+@dataclass
+class Report:
+    """A table, and the facts that no column holds: seconds and network evaluations an image, the options sampled with."""
+
+    table: Table
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        return "\n".join([self.table.text(), *(f"{k.replace('_', ' ')}: {v}" for k, v in self.facts.items())])
+
+    def record(self) -> dict[str, Any]:
+        return {"title": self.table.title, "figures": self.table.records(), **self.facts}
+
+
+@dataclass
+class Reference:
+    """The training split as features, and what is computed of it once."""
+
+    net: FeatureNet
+    name: str
+    train: Tensor
+    held_out: Tensor
+    moments: Moments
+
+    def figures(self, features: Tensor, metrics: Sequence[str]) -> list[Figure]:
+        """Figures of one set of features (N, D) against the reference."""
+        n, known = len(features), {"extractor": self.net.id, "reference": self.name}
+        every = self.train[:: max(1, len(self.train) // PAIRWISE)][:PAIRWISE]
+        out = []
+        if "fd" in metrics:
+            out.append(Figure("FD", frechet_distance(moments(features), self.moments), n, **known))
+        if "kid" in metrics:
+            value = kid(features, every)
+            out.append(Figure("KID", value.value, n, value.spread, **known))
+        if "prdc" in metrics:
+            four = prdc(every[: max(n, 2)] if n < len(every) else every, features)
+            out += [Figure(name, value, n, **known) for name, value in four._asdict().items()]
+        if "memory" in metrics:
+            near = memorisation(features[:FEW], self.held_out[:FEW], self.train)
+            out.append(Figure("nearest ratio", near.ratio, n, **known))
+            out.append(Figure("copies", near.copies, n, **known))
+        return out
+
+
+def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
+    """The measures asked for; "auto" is every one that the model can give. Raises ConfigError for one that it cannot."""
+    able = set(DISTANCES if loaded is None or isinstance(loaded.model, Sampler) else ())
+    if loaded is not None:
+        able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
+        able |= {"psnr", "ssim"} if isinstance(loaded.model, Autoencoder) else set()
+    names = [m.strip() for m in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
+    if names == ["auto"]:
+        return [m for m in METRICS if m in able]
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"There is no metric {name!r}; {nearest(name, METRICS)}")
+        if name not in able:
+            raise ConfigError(f"{name} cannot be measured here; what can: {', '.join(m for m in METRICS if m in able)}.")
+    return names
+
+
+def open_pair(data: str, view: View) -> tuple[Dataset, Dataset]:
+    """The reference split (the spec's, else train) and the held-out one (test) through one view."""
+    train = Dataset(open_source(data), view)
+    held_out = Dataset(open_source(data, "val" if train.source.split == "test" else "test"), train.view)
+    if not len(held_out):
+        raise DataError(f"{data} has no held-out images, so there is no floor to compare with.")
+    return train, held_out
+
+
+def reference(net: FeatureNet, train: Dataset, held_out: Dataset, n: int, watch: Watch) -> Reference:
+    """Features of both splits, from the cache where they are known."""
+    with watch("features of the training split") as on_step:
+        features = features_of(net, train, MOST, on_step)
+    with watch("features of the held-out split") as on_step:
+        held = features_of(net, held_out, n, on_step)
+    name = f"{train.source.name} {train.source.split}, {len(features)} images, {train.fingerprint()}"
+    return Reference(net, name, features, held, moments(features))
+
+
+def silent(stage: str) -> Any:
+    """A watch that shows nothing."""
+    return nullcontext(None)
+
+
+def evaluate_model(
+    loaded: Loaded,
+    data: str,
+    n: int = 10_000,
+    metrics: str | Sequence[str] = "auto",
+    net: FeatureNet | None = None,
+    seeds: int = 1,
+    batch: int = 128,
+    watch: Watch = silent,
+    **options: Any,
+) -> Report:
+    """Measure a model. seeds: sampling seeds; with more than one, a figure is their mean and its spread their deviation."""
+    names = wanted(metrics, loaded)
+    view = View.parse(loaded.data["view"]) if "view" in loaded.data else _view_of(loaded)
+    train, held_out = open_pair(data, view)
+    report = Report(Table(f"{loaded.name} ({loaded.kind}) on {data}"))
+    if distances := [m for m in names if m in DISTANCES]:
+        known = reference(net, train, held_out, n, watch)
+        report.table.add("held-out (floor)", *known.figures(known.held_out, distances))
+        runs, seconds = [], 0.0
+        for k in range(seeds):
+            with watch(f"samples, seed {k}") as on_step:
+                start = time.perf_counter()
+                images = loaded.sample(n, k * 10**6, None, batch, on_step, **options)
+                seconds += time.perf_counter() - start
+            runs.append(known.figures(extract(net, images), distances))
+        report.table.add(loaded.name, *map(_mean, zip(*runs)))
+        chosen = loaded.options(**options)
+        report.facts |= {"seconds_per_image": round(seconds / (n * seeds), 6), "evaluations": loaded.model.evaluations(chosen)}
+        report.facts |= {"seeds": seeds, "precision": loaded.precision.name, "options": chosen.model_dump()}
+    if exact := [m for m in names if m not in DISTANCES]:
+        report.table.add(loaded.name, *held_out_figures(loaded, held_out, min(n, FEW), exact, batch, watch))
+    return report
+
+
+def _view_of(loaded: Loaded) -> View:
+    c, height, width = loaded.model.config.shape
+    return View(size=(height, width), channels=c)
+
+
+def _mean(figures: Sequence[Figure]) -> Figure:
+    """One figure from those of several seeds."""
+    if len(figures) == 1:
+        return figures[0]
+    first, values = figures[0], [f.value for f in figures]
+    spread = statistics.stdev(values)
+    return Figure(first.name, statistics.fmean(values), first.n, spread, first.extractor, first.reference, first.tag)
+
+
+@torch.no_grad()
+def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[str], batch: int, watch: Watch) -> list[Figure]:
+    """Bits per dimension of held-out images, and how well they are reconstructed. The spread is the standard error."""
+    n, model = min(n, len(data)), loaded.model
+    loader = Loader(data, 1, shuffle=False)
+    values: dict[str, list[Tensor]] = {m: [] for m in metrics}
+    with watch("held-out images") as on_step:
+        for start in range(0, n, batch):
+            rows: Batch = loader.batch_at(start, min(batch, n - start)).to(model.device)
+            if "bpd" in metrics:  # in fp32: bf16 has too few digits for nats
+                rng = Rng([mix(i, "evaluate") for i in rows.index.tolist()], model.device)
+                values["bpd"].append(bits_per_dim(model.log_prob(rows.image, rows.cond, rng), rows.image[0].numel()))
+            if {"psnr", "ssim"} & set(metrics):
+                again = model.reconstruct(rows.image, rows.cond)
+                for name, measure in (("psnr", psnr), ("ssim", ssim)):
+                    if name in metrics:
+                        values[name].append(measure(again, rows.image))
+            if on_step:
+                on_step(min(start + batch, n), n)
+    titles = {"bpd": "bits/dim", "psnr": "PSNR dB", "ssim": "SSIM"}
+    out = []
+    for name, parts in values.items():
+        v = torch.cat(parts).double().cpu()
+        tag = model.tag if name == "bpd" else None
+        out.append(Figure(titles[name], v.mean().item(), n, (v.std() / n**0.5).item(), None, data.fingerprint(), tag))
+    return out
+
+
+def evaluate_folder(
+    folder: str,
+    data: str,
+    n: int = 10_000,
+    metrics: str | Sequence[str] = "auto",
+    net: FeatureNet | None = None,
+    watch: Watch = silent,
+) -> Report:
+    """Measure images that are already on disk, brought to the size and channels of the data."""
+    names = wanted(metrics, None)
+    train, held_out = open_pair(data, View())
+    pictures = Dataset(open_source(folder, "all"), train.view)
+    if len(pictures) < 2:
+        raise DataError(f"{folder} holds {len(pictures)} images: a distance needs at least two.")
+    n = min(n, len(pictures))
+    known = reference(net, train, held_out, n, watch)
+    with watch(f"features of {folder}") as on_step:
+        features = features_of(net, pictures, n, on_step)
+    report = Report(Table(f"{Path(folder).name} on {data}"))
+    report.table.add("held-out (floor)", *known.figures(known.held_out, names))
+    report.table.add(Path(folder).name, *known.figures(features, names))
+    return report
