@@ -74,6 +74,18 @@ def sample(
     run(model, out, n, label, seed, {k: v for k, v in named.items() if v is not None}, option or [], batch, precision, device, code, json)
 
 
+@app.command(rich_help_panel=MAKE)
+def demo(
+    out: Out = "demo-out",
+    budget: Annotated[str, typer.Option("--budget", help="Wall-clock time to train for.")] = "5m",
+    json: Json = False,
+) -> None:
+    """Train on the embedded world, draw every class, and read the pictures back: the whole tour in eight minutes."""
+    from inkwash.cli.demo import run
+
+    run(out, budget, json)
+
+
 @app.command(rich_help_panel=MEASURE)
 def evaluate(
     what: Annotated[str, typer.Argument(help="A run, a model folder, or a folder of images.")],
