@@ -123,8 +123,8 @@ def test_a_folder_of_text_called_png_stops(tmp_path):
 def test_random_crops_come_from_larger_images(tmp_path, limit):
     view = View(size=6, fit="window", random_crop=True)
     dataset = Dataset(write_images(tmp_path, 5), view, memory_limit=limit)
-    images = dataset.rows([0, 1]).images
-    assert [i.shape for i in images] == [(3, 10, 12)] * 2
+    assert [i.shape for i in dataset.ask([0, 1]).collect().images] == [(3, 10, 12)] * 2
+    np.testing.assert_array_equal(dataset.rows([1]).images[0], noise(10, 12, 3, seed=1)[2:8, 3:9].transpose(2, 0, 1))
 
 
 def test_mixed_sizes_and_modes(tmp_path):

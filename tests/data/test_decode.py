@@ -189,6 +189,21 @@ def test_channels_change_as_a_person_would_expect():
     assert to_channels(np.full((1, 1, 3), 77, np.uint8), 1).tolist() == [[[77]]]
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(orientation):
+    coarse = Image.fromarray(noise(9, 12, 3)).resize((1200, 900), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(coarse, "JPEG", exif=exif)
+    whole, part = decode(data, "a.jpg"), decode(data, "a.jpg", least=(32, 24) if orientation == 6 else (24, 32))
+    assert whole.shape == ((1200, 900, 3) if orientation == 6 else (900, 1200, 3))
+    assert part.shape == ((150, 113, 3) if orientation == 6 else (113, 150, 3))
+    size = (24, 32) if orientation == 6 else (32, 24)
+    small = [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BICUBIC)).astype(float) for x in (whole, part)]
+    assert np.square(small[0] - small[1]).mean() < 255**2 / 1e4  # 40 dB
+    assert decode(data, "a.jpg", least=(120, 120)).shape == whole.shape
+
+
 def test_probe_reads_no_pixels():
     data = encode(Image.fromarray(noise(40, 40, 3)))
     assert probe(data[:200], "a.png") == (40, 40, 3)

@@ -65,6 +65,15 @@ def test_in_order_without_shuffling(folder):
 
 
 @pytest.mark.parametrize("limit", [2**30, 0])
+def test_reading_in_order_changes_nothing_at_random(folder, limit):
+    view = View(size=4, fit="window", random_crop=True, flip=True)
+    plain = make(folder, shuffle=False, view=View(size=4, fit="window")).batch_at(0)
+    assert torch.equal(make(folder, limit, view, shuffle=False).batch_at(0).image, plain.image)
+    assert torch.equal(to_uint8(plain.image), make(folder, limit, view).dataset.rows(range(8)).images)
+    assert not torch.equal(make(folder, limit, view, shuffle=False, augment=True).batch_at(0).image, plain.image)
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
 @pytest.mark.parametrize("view", [View(flip=True), View(size=4, fit="window", random_crop=True, flip=True)])
 def test_ranks_and_micro_batches_join_to_the_whole(folder, limit, view):
     whole = make(folder, limit, view, batch_size=24).batch_at(48)

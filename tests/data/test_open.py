@@ -249,7 +249,7 @@ def test_npz_packed(tmp_path):
     place = npz(tmp_path / "b.npz", train_packed=packed[:5], valid_packed=packed[5:7], test_packed=packed[7:])
     source = open_source(place + ":val")
     np.testing.assert_array_equal(source.arrays()[0], bits[5:7].reshape(2, 28, 28, 1) * 255)
-    assert source.splits == ("train", "val", "test")
+    assert source.splits == ("train", "val", "test") and source.validation == "val"
     odd = np.packbits(bits[:, :25], axis=1)  # 25 pixels in 4 bytes
     np.testing.assert_array_equal(open_source(npz(tmp_path / "c.npz", packed=odd), "all").arrays()[0].reshape(9, 25), bits[:, :25] * 255)
 
@@ -432,7 +432,8 @@ def test_few_images_still_have_two_splits(count):
 
 def test_one_image_trains_and_nothing_is_held_out(tmp_path):
     write_folder(tmp_path, {"a.png": png(1)})
-    assert len(open_source(str(tmp_path))) == 1
+    source = open_source(str(tmp_path))
+    assert (len(source), source.splits, source.validation) == (1, ("train",), None)
     with pytest.raises(DataError, match="only one image"):
         open_source(f"{tmp_path}:test")
 

@@ -36,6 +36,8 @@ class ArraySource(Source):
         images = [pixels(parts[s][0](), name) for s in wanted]
         if len({x.shape[1:] for x in images}) > 1:
             raise DataError(f"The splits of {name} have images of different sizes, so they cannot be read as one.")
+        if whole:
+            self.splits = splits.offered(named, sum(map(len, images)))
         self._images = images[0] if len(images) == 1 else np.concatenate(images)
         self._number = np.arange(len(self._images))
         self._labels = None

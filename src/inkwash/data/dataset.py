@@ -117,11 +117,12 @@ class Dataset:
         return hashlib.sha256(f"{self.source.fingerprint()} {self.view.to_json()}".encode()).hexdigest()[:16]
 
     def rows(self, which: Sequence[int] | np.ndarray | Tensor) -> Rows:
-        """Some rows, without random changes."""
-        return self.ask(which).collect()
+        """Some rows without random changes; where the view cuts, the centre."""
+        rows = self.ask(which).collect()
+        return replace(rows, images=self.view.centre(rows.images))
 
     def ask(self, which: Sequence[int] | np.ndarray | Tensor) -> Pending:
-        """Start reading some rows."""
+        """Start reading some rows, as they are before `View.augment`."""
         which = torch.as_tensor(which)
         if self.in_memory:
             return Pending(lambda: self._gather(which))
@@ -169,7 +170,7 @@ class Dataset:
             stop = min(total, start + _CHUNK)
             for i in range(start, stop):
                 try:
-                    record = self.source.read(i)
+                    record = self._read(i)
                 except DataError as error:
                     self._tally.report(i, error)
                     continue
@@ -195,6 +196,9 @@ class Dataset:
         self._text = [text[i] for i in kept] if found.captions else None
         self._count = len(kept)
 
+    def _read(self, i: int) -> Record:
+        return self.source.read(i) if self.view.fit == "window" else self.source.read_for(i, *self.view.size)
+
     def _row(self, i: int) -> Record:
         """The i-th record, prepared; where it cannot be read, the next one that can."""
         for k in range(len(self.source)):
@@ -202,7 +206,7 @@ class Dataset:
             if at in self._tally.bad:
                 continue
             try:
-                record = self.source.read(at)
+                record = self._read(at)
             except DataError as error:
                 self._tally.report(at, error)
                 continue

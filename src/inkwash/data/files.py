@@ -45,7 +45,7 @@ class FilesSource(Source):
         layout = read_layout(self._store, labels)
         named = set(layout.tags or ())
         self.split = splits.resolve(split, named, place)
-        self.splits = splits.offered(named)
+        self.splits = splits.offered(named, len(layout.names))
         chosen = splits.members(self.split, named, layout.tags, [splitext(n)[0] for n in layout.short], group)
         if not len(chosen):
             raise DataError(f"The split {self.split!r} of {place} is empty: there is only one image to split.")
@@ -59,9 +59,15 @@ class FilesSource(Source):
         return len(self.files)
 
     def read(self, i: int) -> Record:
+        return self._read(i, None)
+
+    def read_for(self, i: int, height: int, width: int) -> Record:
+        return self._read(i, (height, width))
+
+    def _read(self, i: int, least: tuple[int, int] | None) -> Record:
         file = self.files[i]
         name = self._where(file)
-        image = decode(self._store.read(file), name, self.frames)
+        image = decode(self._store.read(file), name, self.frames, least)
         label = None if self._labels is None or self._labels[i] < 0 else int(self._labels[i])
         captions = self._captions.get(file, ())
         return Record(image, label, captions() if callable(captions) else captions, name)

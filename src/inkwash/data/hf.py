@@ -65,6 +65,8 @@ class HFSource(Source):
         self._tables = [undecoded(table, self._columns["image"]) for table, undecoded in tables]
         rows = [(t, i) for t, table in enumerate(self._tables) for i in range(len(table))]
         chosen = range(len(rows))
+        if whole:
+            self.splits = splits.offered(named, len(rows))
         if whole and self.split != "all":
             chosen = splits.members(self.split, named, None, [str(i) for i in range(len(rows))], None)
         self._rows = [rows[i] for i in chosen]

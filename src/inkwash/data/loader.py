@@ -18,13 +18,24 @@ class Loader:
 
     batch_size is one process's. A batch of all processes covers `batch_size * world` positions, of which process `rank` gets the
     rank-th contiguous block; so the joined batch is the same for every `world`, and for every cut into micro-batches.
+    augment: apply the view's flips and random cuts, keyed by (seed, position); as `shuffle` unless given.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1, shuffle: bool = True):
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        shuffle: bool = True,
+        augment: bool | None = None,
+    ):
         if batch_size < 1:
             raise ConfigError(f"A batch of {batch_size} rows cannot be made: it needs at least 1.")
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.rank, self.world, self.shuffle = rank, world, shuffle
+        self.augment = shuffle if augment is None else augment
         self._orders: dict[int, np.ndarray] = {}
 
     def batch_at(self, position: int, count: int | None = None) -> Batch:
@@ -33,7 +44,7 @@ class Loader:
         count: rows for each process, batch_size unless given (less for a micro-batch). `index` holds positions in the run.
         """
         index = self._index(position, count or self.batch_size)
-        return self._batch(index, self.dataset.rows(self._which(index)))
+        return self._batch(index, self.dataset.ask(self._which(index)).collect())
 
     def stream(self, position: int = 0, count: int | None = None, prefetch: int = 4) -> Iterator[Batch]:
         """Endless batches from a position on, the same as `batch_at` gives; of a set that is not in memory some are read ahead."""
@@ -74,7 +85,8 @@ class Loader:
         return self._orders[epoch]
 
     def _batch(self, index: np.ndarray, rows: Rows) -> Batch:
-        images = self.dataset.view.augment(rows.images, row_keys(self.seed, index))
+        view = self.dataset.view
+        images = view.augment(rows.images, row_keys(self.seed, index)) if self.augment else view.centre(rows.images)
         return Batch(from_uint8(images), Condition(label=rows.labels), torch.from_numpy(index), rows.text)
 
 

@@ -38,9 +38,18 @@ class Source(ABC):
     def read(self, i: int) -> Record:
         """The i-th record. Raises DataError, naming the file, where it cannot be read."""
 
+    def read_for(self, i: int, height: int, width: int) -> Record:
+        """The i-th record for someone who will shrink it to height x width: it may come at any size of at least four times that."""
+        return self.read(i)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash that changes when the data do: caches are keyed by it."""
+
+    @property
+    def validation(self) -> str | None:
+        """The split to choose checkpoints by: val where there is one, else test, None where neither is."""
+        return next((s for s in ("val", "test") if s in self.splits), None)
 
     def shape(self, i: int) -> tuple[int, ...]:
         """The shape of the i-th image, from its header alone where the source knows how. Raises DataError as `read` does."""

@@ -21,10 +21,10 @@ def canonical(name: str) -> str:
     return ALIASES.get(name.lower(), name.lower())
 
 
-def offered(named: Collection[str]) -> tuple[str, ...]:
-    """What a source can be opened as. One that names no split, or `train` alone, holds out a tenth as `test`."""
+def offered(named: Collection[str], count: int = 2) -> tuple[str, ...]:
+    """What a source of so many records can be opened as. One that names no split, or `train` alone, holds out a tenth as `test`."""
     if set(named) <= {"train"}:
-        return ("train", "test")
+        return ("train", "test") if count > 1 else ("train",)
     return tuple(sorted(set(named), key=lambda s: (ORDER.index(s) if s in ORDER else len(ORDER), s)))
 
 

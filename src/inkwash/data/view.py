@@ -86,10 +86,16 @@ class View(Config):
             images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
         return images
 
-    def _cut(self, image: np.ndarray | Tensor, key: int) -> Tensor:
+    def centre(self, images: Tensor | list[np.ndarray]) -> Tensor:
+        """Prepared images to uint8 (N, ..., C, H, W) without chance: not mirrored, cut in the middle."""
+        return torch.stack([self._cut(image) for image in images]) if self.cuts else images
+
+    def _cut(self, image: np.ndarray | Tensor, key: int | None = None) -> Tensor:
         (height, width), (rows, columns) = image.shape[-2:], self.size
-        top = (key >> 1 & 0x3FFFFFFF) * (height - rows + 1) >> 30
-        left = (key >> 31 & 0x3FFFFFFF) * (width - columns + 1) >> 30
+        top, left = (height - rows) // 2, (width - columns) // 2
+        if key is not None:
+            top = (key >> 1 & 0x3FFFFFFF) * (height - rows + 1) >> 30
+            left = (key >> 31 & 0x3FFFFFFF) * (width - columns + 1) >> 30
         return torch.as_tensor(image[..., top : top + rows, left : left + columns])
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
