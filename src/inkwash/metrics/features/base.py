@@ -83,7 +83,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise FileError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise FileError(f"{path} cannot be read as weights: {reason}") from error
     except pickle.UnpicklingError as error:
         raise FileError(f"{path} is refused: it is not a file of tensors alone.") from error
     if not isinstance(weights, Mapping) or not all(isinstance(v, Tensor) for v in weights.values()):
