@@ -144,6 +144,7 @@ def test_an_animation_is_its_first_frame_or_a_clip(form):
     [
         (b"", "empty"),
         (b"hello, I am not an image" * 9, "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
         (encode(Image.fromarray(noise(40, 40, 3)))[:900], "cannot be decoded"),
         (encode(Image.fromarray(noise(40, 40, 3)), "JPEG")[:700], "cannot be decoded"),
         (b"\x89PNG\r\n\x1a\n\0\0", "x.png"),
@@ -200,7 +201,7 @@ def test_a_large_jpeg_is_decoded_small_and_looks_the_same(orientation):
     assert part.shape == ((150, 113, 3) if orientation == 6 else (113, 150, 3))
     size = (24, 32) if orientation == 6 else (32, 24)
     small = [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BICUBIC)).astype(float) for x in (whole, part)]
-    assert np.square(small[0] - small[1]).mean() < 255**2 / 1e4  # 40 dB
+    assert np.square(small[0] - small[1]).mean() < 255**2 / 10**3.8  # 38 dB
     assert decode(data, "a.jpg", least=(120, 120)).shape == whole.shape
 
 

@@ -467,6 +467,19 @@ def test_both_splits_of_a_compressed_tar_unpack_it_once(tmp_path):
     assert train._store is test._store
 
 
+@every_form
+def test_shapes_come_from_headers_wherever_they_are(tmp_path, write):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    out = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(out, "JPEG", exif=exif, icc_profile=os.urandom(90_000))
+    tiff = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)).save(tiff, "TIFF")
+    source = open_source(str(write(tmp_path, {"0.jpg": out.getvalue(), "1.tif": tiff.getvalue(), "2.png": png(3)})), "all")
+    assert [source.shape(i) for i in range(3)] == [(20, 30, 3), (200, 300, 3), (5, 6, 3)]
+    assert [source.read(i).image.shape for i in range(3)] == [source.shape(i) for i in range(3)]
+
+
 def test_links_in_a_circle_end(tmp_path):
     write_folder(tmp_path, {"a/0.png": png(1), "a/1.png": png(2)})
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from functools import cache
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +14,8 @@ SUFFIXES = frozenset([
     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".avif", ".jp2", ".j2k", ".qoi",
 ])  # fmt: skip
 MAX_PIXELS = 178_956_970  # Pillow's own point of refusal: 512 MiB of RGB
+# Only these are tried, whatever a file is called: Pillow runs a program of its own to read an EPS. TGA, which has no mark, is last.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000", "QOI", "TGA")
 _GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -85,11 +88,17 @@ def to_channels(image: np.ndarray, channels: int, background: tuple[int, int, in
     return np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(f for f in _FORMATS if f in Image.OPEN)  # AVIF depends on how Pillow was built
+
+
 def _open(data: bytes, name: str, frames: int) -> Image.Image:
     if not data:
         raise DataError(f"{name} is an empty file.")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_formats())
     except Image.DecompressionBombError:
         raise DataError(f"{name} is larger than {MAX_PIXELS / 1e6:.0f} megapixels, the most that is decoded.") from None
     except UnidentifiedImageError:

@@ -19,6 +19,8 @@ from inkwash.data.decode import SUFFIXES, decode, probe
 from inkwash.data.source import Record, Source
 from inkwash.data.stores import Store, open_store
 
+HEADER = 1 << 16  # bytes that nearly always hold an image's size
+
 
 class FilesSource(Source):
     """Image files of one split.
@@ -73,7 +75,11 @@ class FilesSource(Source):
         return Record(image, label, captions() if callable(captions) else captions, name)
 
     def shape(self, i: int) -> tuple[int, ...]:
-        return probe(self._store.read(self.files[i]), self._where(self.files[i]), self.frames)
+        file, name = self.files[i], self._where(self.files[i])
+        try:
+            return probe(self._store.read(file, HEADER), name, self.frames)
+        except DataError:  # a header may lie behind a large thumbnail, or at the end
+            return probe(self._store.read(file), name, self.frames)
 
     def labels(self) -> np.ndarray | None:
         return self._labels

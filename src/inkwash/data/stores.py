@@ -28,8 +28,8 @@ class Store(ABC):
     shards: int = 0
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
-        """The bytes of one file. Raises DataError naming it."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The bytes of one file, or its first `most`. Raises DataError naming it."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -58,10 +58,10 @@ class FolderStore(Store):
                     self._stats[file if base == "." else f"{base}/{file}"] = (stat.st_size, stat.st_mtime_ns)
         self.names = sorted(self._stats)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         try:
             with open(self.path / name, "rb") as file:
-                return _limited(file.read(MAX_BYTES + 1), name)
+                return _limited(file.read(most or MAX_BYTES + 1), name)
         except OSError as error:
             raise DataError(f"{self.path / name} cannot be read: {error.strerror or error}.") from error
 
@@ -83,7 +83,7 @@ class ZipStore(Store):
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         if os.getpid() != self._pid:  # a forked process shares the file's position: open a handle of its own
             with self._lock:
                 if os.getpid() != self._pid:
@@ -92,7 +92,8 @@ class ZipStore(Store):
         if entry.file_size > MAX_BYTES:
             raise DataError(f"{self.path}/{name} unpacks to {entry.file_size >> 20} MiB; the limit for one file is 1024.")
         try:
-            return self._zip.read(entry)
+            with self._zip.open(entry) as file:
+                return file.read(most)
         except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, NotImplementedError) as error:
             raise DataError(f"{self.path}/{name} cannot be unpacked: {error}.") from error
 
@@ -117,8 +118,9 @@ class TarStore(Store):
         self.names = sorted(self._entries)
         self._lock = threading.Lock()
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         offset, size = self._entries[name]
+        size = min(size, most or size)
         if size > MAX_BYTES:
             raise DataError(f"{self.path}/{name} is {size >> 20} MiB; the limit for one file is 1024.")
         with self._lock:
@@ -142,9 +144,9 @@ class ShardStore(Store):
         self._stores = {a.name: open_store(a) for a in archives}
         self.names = sorted(f"{shard}/{name}" for shard, store in self._stores.items() for name in store.names)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         shard, _, inside = name.partition("/")
-        return self._stores[shard].read(inside)
+        return self._stores[shard].read(inside, most)
 
     def fingerprint(self) -> str:
         return hashlib.sha256(" ".join(s.fingerprint() for s in self._stores.values()).encode()).hexdigest()[:16]

@@ -172,8 +172,9 @@ def _size(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], str]:
         return usual, ""
     few = sizes.count(usual) < 0.9 * len(sizes)
     chosen = DEFAULT_SIZE if few else usual
-    span = f"from {min(h for h, _ in kinds)} x {min(w for _, w in kinds)} to {max(h for h, _ in kinds)} x {max(w for _, w in kinds)}"
-    return chosen, f"Images have {len(kinds)} sizes {span}; they become {chosen[0]} x {chosen[1]} unless a size is given."
+    (h, w), (tall, wide) = min(kinds, key=np.prod), max(reversed(kinds), key=np.prod)
+    span = f"{len(kinds)} sizes, {h} x {w} to {tall} x {wide}"
+    return chosen, f"Images have {span} (height x width); they become {chosen[0]} x {chosen[1]} unless a size is given."
 
 
 def _captions(source: Source) -> bool:
