@@ -243,6 +243,14 @@ def test_npz_with_splits_and_classes(tmp_path):
         open_source(place + ":val")
 
 
+def test_npz_with_labels_for_one_split(tmp_path):
+    x = np.zeros((6, 4, 4), np.uint8)
+    place = npz(tmp_path / "a.npz", train_x=x, train_y=np.arange(6) % 2, test_x=x[:2])
+    assert open_source(place).labels().tolist() == [0, 1] * 3
+    assert open_source(place, "test").read(0).label is None
+    assert open_source(place, "all").labels().tolist() == [-1, -1, *[0, 1] * 3]
+
+
 def test_npz_packed(tmp_path):
     bits = np.random.default_rng(0).integers(0, 2, (9, 28 * 28), np.uint8)
     packed = np.packbits(bits, axis=1)

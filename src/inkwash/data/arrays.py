@@ -41,9 +41,11 @@ class ArraySource(Source):
         self._images = images[0] if len(images) == 1 else np.concatenate(images)
         self._number = np.arange(len(self._images))
         self._labels = None
-        if all(y is not None for _, y in parts.values()):
-            self._labels = np.concatenate([parts[s][1] for s in wanted])
-            top = max((int(y.max()) for _, y in parts.values() if len(y)), default=-1)
+        known = [y for _, y in parts.values() if y is not None]
+        if known:
+            unknown = [np.full(len(x), -1) for x in images]
+            self._labels = np.concatenate([u if parts[s][1] is None else parts[s][1] for s, u in zip(wanted, unknown)])
+            top = max((int(y.max()) for y in known if len(y)), default=-1)
             self.classes = classes or tuple(str(k) for k in range(top + 1))
             if len(self._labels) != len(self._images) or top >= len(self.classes):
                 raise DataError(
