@@ -3,7 +3,7 @@
     import inkwash
     inkwash.train("diffusion", data="photos/", out="runs/photos", budget="10m")
     model = inkwash.load("runs/photos")
-    images = model.draw(n=16, seed=0)        # (16, C, H, W) in [-1, 1]
+    images = model.sample(n=16, seed=0)      # (16, C, H, W) in [-1, 1]
 
 Nothing heavy is imported before it is used.
 """

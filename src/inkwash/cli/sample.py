@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.cli.common import pairs, progress, tell, user_code
-from inkwash.core.errors import FileError
+from inkwash.core.files import make_folder
 from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Runner
 
@@ -27,12 +27,10 @@ def run(
 ) -> None:
     user_code(code)
     place = Path(out)
-    if place.exists() and not place.is_dir():
-        raise FileError(f"{out} is a file: --out names a folder for the pictures.")
+    make_folder(place)
     request = Request(model=model, n=n, seed=seed, label=label, options={**named, **pairs(options)}, batch=batch)
     with progress("sampling") as on_step:
         (result,) = Runner(device, precision).run([request], on_step)
-    place.mkdir(parents=True, exist_ok=True)
     for i, (image, facts) in enumerate(zip(result.images, result.facts)):
         save_png(place / f"{i:05d}.png", image, facts)
     shown = min(n, IN_GRID)

@@ -67,7 +67,9 @@ def _picture(path: Path, json: bool) -> None:
 
 
 def _run(path: Path, json: bool) -> None:
-    run = read_json(path / "run.json")
+    from inkwash.training.run import read_run
+
+    run = read_run(path)
     if json:
         return tell(run, True, [])
     config, keys = run["config"], ("status", "step", "images", "elapsed", "precision", "saved")

@@ -1,18 +1,20 @@
 """inkwash train."""
 
+import os
 from pathlib import Path
 
 from inkwash.cli.common import console, pairs, tell, user_code
-from inkwash.core.files import read_json
+from inkwash.core.errors import ConfigError
 from inkwash.recipes.start import configure, resumed
 from inkwash.training.config import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
 from inkwash.training.log import Log
-from inkwash.training.run import open_data
+from inkwash.training.run import open_data, read_run
 from inkwash.training.run import train as train_run
 from inkwash.training.trainer import Trainer
 
+BUDGET = 600.0  # seconds, where neither the recipe nor the person says when to stop
 
 def run(
     recipe: str | None,
@@ -31,12 +33,17 @@ def run(
     if resume:
         config = resumed(place, steps, budget, wishes)
     else:
-        budget = budget or (None if steps else "10m")
-        config = configure(recipe or "", data, steps, budget, wishes)
+        if recipe is None:
+            raise ConfigError("Name a recipe, or your own FILE.py:FUNCTION: `inkwash show recipes` lists them.")
+        config = configure(recipe, data, steps, budget, wishes)
+        if config.train.steps is None and config.train.budget is None:
+            config = config.override({"train.budget": BUDGET})
     if dry_run:
         return rehearse(config, place, json)
     train_run(config, place, resume, quiet=json)
-    record = read_json(place / "run.json")
+    if int(os.environ.get("RANK", "0")):
+        return  # one process speaks for all
+    record = read_run(place)
     keys = ("status", "step", "images", "elapsed", "precision", "peak_memory")
     files = [str(place / "model"), str(place / "metrics.jsonl"), *(str(p) for p in sorted((place / "samples").glob("*.png"))[-1:])]
     facts = {"run": out, **{k: record[k] for k in keys}, "wrote": files}

@@ -104,12 +104,15 @@ def lookup(kind: str, catalog: dict[str, str]) -> type[Kinded]:
     Only modules of the catalog are imported. "module:Class" is looked up among modules that the user has already imported
     (`--code FILE` does that), so that a model folder can never cause code to run.
     """
+    if not isinstance(kind, str):
+        raise ConfigError(f"A kind is a name, not {kind!r}; {nearest(str(kind), catalog)}")
     if kind in catalog:
         module, name = catalog[kind].split(":")
         return getattr(importlib.import_module(module), name)
     module, _, name = kind.partition(":")
     found = getattr(sys.modules.get(module), name, None) if name else None
-    if isinstance(found, type) and issubclass(found, Kinded):
+    base = ModelConfig if catalog is MODELS else ObjectiveConfig
+    if isinstance(found, type) and issubclass(found, base) and module.partition(".")[0] != "inkwash":
         return found
     if name:
         raise ConfigError(f"{kind!r} is code outside the package: name its file with --code {module}.py.")

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from inkwash.core.errors import ConfigError, nearest
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
 
 @functools.cache
 def keep_freed_memory() -> bool:
@@ -33,6 +37,18 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """The device of a name. Raises ConfigError where this machine has none such."""
+    if wanted == "auto":
+        return best_device()
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # an unknown name, or a torch that was built without it
+        raise ConfigError(f"There is no device {wanted!r} here: cpu always works, and auto takes the best that is there.") from None
+    return device
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,12 @@ def measure_precision(device: torch.device) -> Precision:
 
 
 def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
-    """wanted: "auto" measures; "bf16" and "fp32" are taken at their word (the timings are then not taken and read 0)."""
+    """wanted: "auto" measures; "bf16" and "fp32" are taken at their word (the timings are then not taken and read 0).
+
+    Raises ConfigError for any other.
+    """
+    if wanted not in PRECISIONS:
+        raise ConfigError(f"There is no precision {wanted!r}; {nearest(wanted, PRECISIONS)}")
     if wanted == "auto":
         return measure_precision(device)
     return Precision(wanted == "bf16", True, 0.0, 0.0)

@@ -18,10 +18,20 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from inkwash.core.config import MODELS, ModelConfig, lookup
-from inkwash.core.errors import FileError
+from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.model import Model
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+def _sync_folder(path: Path) -> None:
+    """Flush a folder's names to the disk: a rename is not on it before that."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -33,6 +43,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise FileError(f"Cannot write {path}: {error.strerror or error}; what was there before is kept.") from None
@@ -42,8 +53,19 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises FileError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Cannot make the folder {path}: {error.strerror or error}.") from None
+
+
 def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder anew: fill(temporary) beside it, then swap. The old folder goes only once the new one has its name."""
+    """Make a folder anew: fill(temporary) beside it, then swap. The old folder goes only once the new one has its name.
+
+    A crash between the two renames leaves the old folder under its other name: `settle_folder` puts it back.
+    """
     fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -53,7 +75,9 @@ def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(old, ignore_errors=True)
             os.replace(path, old)
         os.replace(fresh, path)
+        _sync_folder(path.parent)
     except OSError as error:
+        settle_folder(path)
         raise FileError(f"Cannot write {path}: {error.strerror or error}; what was there before is kept.") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -61,10 +85,16 @@ def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def settle_folder(path: Path) -> None:
-    """Finish what a crash inside `replace_folder` interrupted: between its two renames only the old folder exists."""
+    """Put the old folder back where a crash came between the two renames of `replace_folder`. Only for who writes `path`."""
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
         os.replace(old, path)
+
+
+def standing(path: Path) -> Path:
+    """The folder to read: `path`, or what a crash inside `replace_folder` left in its place. Changes nothing."""
+    old = path.with_name(f".{path.name}.old")
+    return old if old.exists() and not path.exists() else path
 
 
 def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
@@ -76,10 +106,18 @@ def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
     return h.hexdigest()
 
 
+def _sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header's keys in order: the library writes metadata in an order of chance."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(data)[end:]))
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> None:
     """Write tensors with a note (the configuration, as JSON) and their digest. Equal contents give equal bytes."""
     flat = {k: t.detach().cpu().contiguous() for k, t in sorted(tensors.items())}
-    write_bytes(path, serialise(flat, {"inkwash": note, "sha256": _digest(flat, note)}))
+    write_bytes(path, _sorted_header(serialise(flat, {"inkwash": note, "sha256": _digest(flat, note)})))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
@@ -92,7 +130,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
             meta = f.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise FileError(f"{path} is not a safetensors file, or is damaged ({error}); pickled weights are never read.") from None
-    if "sha256" in meta and meta["sha256"] != _digest(tensors, meta.get("inkwash", "")):
+    # A file of ours has both; one from elsewhere neither. A flipped byte in either name is found here too.
+    if meta.keys() & {"sha256", "inkwash"} and meta.get("sha256") != _digest(tensors, meta.get("inkwash", "")):
         raise FileError(f"{path} is damaged: its contents do not match the checksum in its header.")
     return tensors, meta.get("inkwash", "")
 
@@ -135,9 +174,16 @@ def save_model(
     replace_folder(folder, fill)
 
 
+def _parsed(note: str, kind: type[ModelConfig]) -> ModelConfig | None:
+    try:
+        return kind.parse(json.loads(note))
+    except (ValueError, ConfigError):
+        return None
+
+
 def load_model(folder: Path) -> Model:
     """Read a model folder. Raises FileError where it is not one or is damaged."""
-    settle_folder(folder)
+    folder = standing(folder)
     if not (folder / CONFIG).is_file():
         raise FileError(f"{folder} is not a model folder: it has no {CONFIG}.")
     values = read_json(folder / CONFIG)
@@ -145,6 +191,8 @@ def load_model(folder: Path) -> Model:
         raise FileError(f"{folder / CONFIG} does not say what kind of model it describes.")
     config = lookup(values["kind"], MODELS).parse(values)
     model = config.build()
-    tensors, _ = load_tensors(folder / WEIGHTS)
+    tensors, note = load_tensors(folder / WEIGHTS)
+    if _parsed(note, type(config)) != config:
+        raise FileError(f"{folder} is damaged: {CONFIG} differs from the configuration in {WEIGHTS}.")
     fill_state(model, tensors, folder / WEIGHTS)
     return model.eval()

@@ -27,8 +27,8 @@ class Model(nn.Module):
     Networks hold no dropout layer: anything random comes from an `Rng`, so that rows stay independent of each other.
     """
 
-    accepts: ClassVar[frozenset[str]] = frozenset()
-    requires: ClassVar[frozenset[str]] = frozenset()
+    accepts: frozenset[str] = frozenset()
+    requires: frozenset[str] = frozenset()
 
     def __init__(self, config: ModelConfig):
         super().__init__()

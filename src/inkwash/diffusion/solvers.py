@@ -22,7 +22,7 @@ OnStep = Callable[[int, int], None]
 def uniform(path: Path, steps: int, start: float | None = None, end: float = 0.0) -> Grid:
     """Equal steps of t from `start` (the path's own unless given) to `end`: steps + 1 points."""
     start = path.start if start is None else start
-    return [path.at(start + (end - start) * i / steps) for i in range(steps + 1)]
+    return [path.at(start * (1 - i / steps) + end * (i / steps)) for i in range(steps + 1)]  # exact at both ends
 
 
 def _toward(x: Tensor, d: Tensor, here: tuple, there: tuple, eta: float = 0.0, z: Tensor | None = None) -> Tensor:

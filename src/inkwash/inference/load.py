@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.core.device import Precision, best_device, choose_precision, keep_freed_memory
+from inkwash.core.device import Precision, choose_device, choose_precision, keep_freed_memory
 from inkwash.core.errors import ConfigError, FileError, nearest
-from inkwash.core.files import CONFIG, load_model, read_json, settle_folder
+from inkwash.core.files import CONFIG, load_model, read_json, standing
 from inkwash.core.model import Model, OnStep, Options
 from inkwash.inference.draw import draw, draw_labels
 
@@ -47,7 +47,7 @@ class Loaded:
             raise ConfigError(f"{self.name} was trained without classes, so none can be asked for.")
         if isinstance(name, str) and name in self.classes:
             return self.classes.index(name)
-        if str(name).isdigit() and int(name) < len(self.classes):
+        if str(name).isdecimal() and int(name) < len(self.classes):
             return int(name)
         hint = nearest(str(name), self.classes)
         raise ConfigError(f"{self.name} has no class {str(name)!r} (a name, or 0 to {len(self.classes) - 1}); {hint}")
@@ -79,9 +79,8 @@ class Loaded:
 def model_folder(path: str | Path) -> Path:
     """The model folder of a run, or the folder itself. Raises FileError where it is neither."""
     path = Path(path)
-    settle_folder(path / "model")
-    if (path / "model" / CONFIG).is_file():
-        return path / "model"
+    if ((inside := standing(path / "model")) / CONFIG).is_file():
+        return inside
     if (path / CONFIG).is_file():
         return path
     if (path / "run.json").is_file():
@@ -97,11 +96,12 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto") -> Loa
     """
     keep_freed_memory()
     place = model_folder(path)
-    where = best_device() if device == "auto" else torch.device(device)
+    where = choose_device(device)
     chosen = choose_precision(where, precision)
     model = chosen.place(load_model(place).to(where))
     facts = read_json(place / "metrics.json") if (place / "metrics.json").is_file() else {}
     data = facts.get("data", {})
-    name = place.parent.name if place.name == "model" else place.name
+    named = Path(path).resolve()
+    name = named.parent.name if named.name == "model" else named.name
     return Loaded(model, place, name, data.get("label_counts", []), data, chosen)
 

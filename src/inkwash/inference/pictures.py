@@ -50,10 +50,11 @@ def read_facts(path: Path) -> dict[str, Any] | None:
     try:
         with Image.open(path) as picture:
             text = getattr(picture, "text", {})
-    except (OSError, SyntaxError, ValueError) as error:
+        facts = json.loads(text[CHUNK]) if CHUNK in text else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a picture that can be read: {error}.") from None
-    if CHUNK in text:
-        return json.loads(text[CHUNK])
+    if isinstance(facts, dict):
+        return facts
     return {"parameters": text["parameters"]} if "parameters" in text else None
 
 

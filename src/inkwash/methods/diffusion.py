@@ -64,11 +64,11 @@ class DiffusionOptions(Options):
 class Diffusion(Model, Sampler):
     """A denoiser of images, and the solvers' face to it."""
 
-    accepts = frozenset({"label"})
     Options = DiffusionOptions
 
     def __init__(self, config: DiffusionConfig):
         super().__init__(config)
+        self.accepts = frozenset({"label"} if config.classes else ())
         channels = config.shape[0]
         self.path = PATHS[config.path]
         self.net = UNet(config.net, channels, channels, len(config.classes))

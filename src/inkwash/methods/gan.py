@@ -53,14 +53,13 @@ class GANOptions(Options):
 class GAN(Model, Sampler):
     """The generator: one pass from noise to image."""
 
-    accepts = frozenset({"label"})
     Options = GANOptions
 
     def __init__(self, config: GANConfig):
         super().__init__(config)
         d, k = config.hidden, len(config.classes)
-        self.requires = frozenset({"label"}) if k else frozenset()
-        self.label = nn.Embedding(k, config.latent) if k else None
+        self.accepts = self.requires = frozenset({"label"} if k else ())
+        self.label = nn.Embedding(k + 1, config.latent) if k else None  # the last is the null class
         self.mapping = nn.Sequential(nn.Linear(config.latent * (2 if k else 1), d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
         self.decoder = Decoder(config.net, config.shape, d)
 

@@ -63,18 +63,17 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 class VAE(Model, Sampler, Likelihood, Autoencoder):
     """Encoder, decoder and the likelihood between them."""
 
-    accepts = frozenset({"label"})
     Options = VAEOptions
     tag = "bound"
 
     def __init__(self, config: VAEConfig):
         super().__init__(config)
         c, height, width = config.shape
-        self.requires = frozenset({"label"}) if config.classes else frozenset()
+        self.accepts = self.requires = frozenset({"label"} if config.classes else ())
         self.levels = 256 if config.likelihood == "logistic" else 2
         outputs = 2 * c if config.likelihood == "logistic" else c
         d = config.latent
-        self.label = nn.Embedding(len(config.classes), d) if config.classes else None
+        self.label = nn.Embedding(len(config.classes) + 1, d) if config.classes else None  # the last is the null class
         self.encoder = Encoder(config.net, config.shape, 2 * d)
         self.decoder = Decoder(config.net, (outputs, height, width), 2 * d if config.classes else d)
 

@@ -116,7 +116,7 @@ class Critic(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.hidden = nn.Linear(math.prod(config.bottom(height, width)), widths[-1])
         self.score = nn.Linear(widths[-1], 1)
-        self.label = nn.Embedding(num_classes, widths[-1]) if num_classes else None
+        self.label = nn.Embedding(num_classes + 1, widths[-1]) if num_classes else None  # the last is the null class
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         x = F.pixel_unshuffle(pad_to_multiple(x, self.stride), self.config.fold)

@@ -34,9 +34,15 @@ def find(name: str) -> Recipe:
 
 
 def import_file(path: Path):
-    """Import a file that the user named, under its own name, so that `kind: "file:Class"` finds its classes."""
+    """Import a file that the user named, under its own name, so that `kind: "file:Class"` finds its classes.
+
+    Raises ConfigError where there is no such file, or where its name is that of another module.
+    """
     if not path.is_file():
         raise ConfigError(f"There is no file {path}.")
+    known = getattr(sys.modules.get(path.stem), "__file__", None)
+    if path.stem in sys.stdlib_module_names or (path.stem in sys.modules and not (known and path.samefile(known))):
+        raise ConfigError(f"{path} has the name of another module, {path.stem!r}: give the file a name of its own.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import read_json
 from inkwash.data import View, facts, open_source
 from inkwash.recipes import find
 from inkwash.training import RunConfig
 from inkwash.training import train as train_run
+from inkwash.training.run import read_run
 
 
 def seconds(text: str | float) -> float:
@@ -42,13 +42,16 @@ def configure(
     if isinstance(recipe, RunConfig):
         config = recipe
     else:
+        make = find(recipe)
         if data is None:
             raise ConfigError("Name the data to train on: --data FOLDER, FILE, scenes, ...")
         view = {k.removeprefix("data.view."): v for k, v in settings.items() if k.startswith("data.view.")}
         wished = View().override(view)
         source = open_source(data)
-        config = find(recipe)(data, facts(source, wished))
-        settings |= {"data.split": source.split}
+        config = make(data, facts(source, wished))
+        validation = None if source.split in ("all", source.validation) else source.validation
+        found = {"data.split": source.split, "data.validation": validation}
+        settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings
     if steps is not None and budget is not None:
         raise ConfigError("Give --steps or --budget, not both.")
     if budget is not None:
@@ -83,7 +86,7 @@ def resumed(out: Path, steps: int | None = None, budget: str | float | None = No
     """The configuration of a run on disk, with a new end where one is given."""
     if not (out / "run.json").is_file():
         raise ConfigError(f"{out} is not a run folder: it has no run.json, so there is nothing to resume.")
-    config = RunConfig.parse(read_json(out / "run.json")["config"])
+    config = RunConfig.parse(read_run(out)["config"])
     if settings and (other := [k for k in settings if not k.startswith("train.keep") and k != "train.checkpoint_every"]):
         raise ConfigError(f"A resumed run keeps its settings; {other[0]!r} cannot change. Start a new run for that.")
     return configure(config, None, steps, budget, settings)

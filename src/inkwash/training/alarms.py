@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from inkwash.core.device import peak_memory
-from inkwash.data import Dataset
+from inkwash.data import Dataset, Loader
 from inkwash.training.config import RunConfig
 from inkwash.training.estimate import Estimate
 
@@ -34,7 +34,7 @@ def check_samples(samples: Tensor, data: Dataset, progress: float) -> Iterable[s
     """Samples (N, C, H, W) in [-1, 1] against as many images of the data."""
     if progress < 0.3 or not samples.numel():
         return
-    real = data.rows(range(min(len(samples), len(data)))).images.float() / 127.5 - 1
+    real = Loader(data, min(len(samples), len(data)), shuffle=False).batch_at(0).image
     ratio = roughness(samples) / max(roughness(real), 1e-6)
     if ratio > 2:
         yield f"samples are still noise: neighbouring pixels differ {ratio:.1f} times as much as in the data; train longer"

@@ -1,11 +1,13 @@
 """Checkpoints: everything that a run needs to go on as if it had not stopped.
 
 RUN/checkpoints/000000500/: weights.safetensors, ema.safetensors, objective.safetensors, optimizer-NAME.safetensors, state.json.
-A folder has its name only once it is complete; the oldest goes after the newest has come.
+A folder has its name only once it is complete; the oldest goes after the newest has come. Every tensor file repeats the state in
+its header, under its checksum, so that files of different checkpoints, or a changed byte in any of them, are found.
 """
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.errors import FileError
-from inkwash.core.files import load_tensors, read_json, replace_folder, save_tensors, write_text
+from inkwash.core.files import load_tensors, read_json, replace_folder, save_tensors, settle_folder, write_text
 
 STATE = "state.json"
 
@@ -30,23 +32,35 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, s
         name, _, slot = key.rpartition("|")
         if name not in by_name:
             raise FileError(f"The checkpoint's optimiser knows {name!r}, which this model has not.")
-        place = by_name[name].device if slot != "step" else value.device
-        optimizer.state[by_name[name]][slot] = value.to(place)
+        p = by_name[name]  # moments take the parameter's layout (channels-last): a fused step walks all of them in step
+        optimizer.state[p][slot] = value.clone() if slot == "step" else torch.empty_like(p).copy_(value)
 
 
 def save_checkpoint(run: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], keep: int) -> Path:
-    """Write one checkpoint, then remove all but the newest `keep`. tensors: file name without ending to tensors."""
+    """Write one checkpoint, then remove all but the newest `keep`, and what kills have left half written or half removed.
+
+    tensors: file name without ending to tensors. Raises FileError where the disk is full.
+    """
+    note = json.dumps(state, indent=2, sort_keys=True)
 
     def fill(place: Path) -> None:
         for name, group in tensors.items():
-            save_tensors(place / f"{name}.safetensors", group)
-        write_text(place / STATE, json.dumps(state, indent=2, sort_keys=True))
+            save_tensors(place / f"{name}.safetensors", group, note)
+        write_text(place / STATE, note)
 
     folder = run / "checkpoints" / f"{step:09d}"
     replace_folder(folder, fill)
-    for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+    kept = checkpoints(run)[-keep:]
+    for old in folder.parent.iterdir():
+        if old not in kept:
+            shutil.rmtree(old, ignore_errors=True)  # a folder in use elsewhere goes next time
     return folder
+
+
+def settle_checkpoints(run: Path) -> None:
+    """Put back a checkpoint that was being replaced by another of the same step when the process was killed."""
+    for old in (run / "checkpoints").glob(".[0-9]*.old"):
+        settle_folder(old.with_name(old.name[1:].removesuffix(".old")))
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -54,7 +68,11 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if (p / STATE).is_file())
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read a checkpoint. Raises FileError where a file is missing or damaged."""
-    state = read_json(folder / STATE)
-    return {p.stem: load_tensors(p)[0] for p in sorted(folder.glob("*.safetensors"))}, state
+def load_checkpoint(folder: Path, names: Iterable[str]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Read a checkpoint's files of these names. Raises FileError where one is missing, damaged or of another checkpoint."""
+    state, tensors = read_json(folder / STATE), {}
+    for name in names:
+        tensors[name], note = load_tensors(folder / f"{name}.safetensors")
+        if note != (folder / STATE).read_text(encoding="utf-8"):
+            raise FileError(f"The checkpoint {folder} is damaged: {STATE} differs from the state in {name}.safetensors.")
+    return tensors, state

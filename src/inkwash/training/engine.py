@@ -12,7 +12,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from inkwash.core.device import best_device, keep_freed_memory
+from inkwash.core.device import choose_device, keep_freed_memory
 
 
 class _Gather(torch.autograd.Function):
@@ -27,7 +27,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
+        gradient = gradient.contiguous().clone()  # autograd may share it with another branch
         dist.all_reduce(gradient)
         start = dist.get_rank() * ctx.rows
         # Every process computes the same mean loss over the gathered rows, and gradients are averaged afterwards: no factor is due.
@@ -45,7 +45,7 @@ class Engine:
             state = PartialState(cpu=cpu, backend="gloo" if cpu else None)
             self.rank, self.device = state.process_index, state.device
         else:
-            self.rank, self.device = 0, best_device() if device == "auto" else torch.device(device)
+            self.rank, self.device = 0, choose_device(device)
 
     @property
     def main(self) -> bool:

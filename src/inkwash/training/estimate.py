@@ -42,7 +42,18 @@ class Estimate:
 
 
 def measure(trainer: Trainer) -> Estimate:
-    """Run every phase once on one row for FLOPs and saved activations, and once on a whole batch for seconds. No weight moves."""
+    """Run every phase once on one row for FLOPs and saved activations, and once on a whole batch for seconds.
+
+    Nothing that a checkpoint holds changes. Every process of a run must call it: gradients are averaged on the way.
+    """
+    own = [{k: v.clone() for k, v in m.state_dict().items()} for m in (trainer.model, trainer.objective)]
+    estimate = _measure(trainer)
+    for module, state in zip((trainer.model, trainer.objective), own):
+        module.load_state_dict(state)  # buffers, such as a pool of images, move when a loss is taken
+    return estimate
+
+
+def _measure(trainer: Trainer) -> Estimate:
     rows = trainer.loader.batch_at(0, 1).to(trainer.engine.device)
     flops = train_flops = saved = 0.0
     for i, phase in enumerate(trainer.phases):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.errors import ConfigError, FileError
 
 
 class Means:
@@ -68,8 +69,11 @@ class Log:
         """Append one JSON line; figures under "figures" go to TensorBoard as well."""
         if not self.main:
             return
-        with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as f:
-            f.write(json.dumps({"time": round(time.time(), 3), **record}) + "\n")
+        try:
+            with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as f:
+                f.write(json.dumps({"time": round(time.time(), 3), **record}) + "\n")
+        except OSError as error:
+            raise FileError(f"Cannot write {self.run / 'metrics.jsonl'}: {error.strerror or error}; checkpoints are kept.") from None
         if self.board:
             for name, value in record.get("figures", {}).items():
                 self.board.add_scalar(name, value, record["images"])
@@ -80,13 +84,13 @@ class Log:
         self.bar.update(self.task, completed=progress, more=f"{rate:.0f} images/s, {duration(left)} left, {main_figures}")
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def alarm(self, text: str, step: int) -> None:
         """Say a warning once, and keep it in the log."""
         if text not in self.told:
             self.told.add(text)
-            self.console.print(f"[yellow]Alarm at step {step}:[/yellow] {text}", highlight=False)
+            self.console.print(f"[yellow]Alarm at step {step}:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
             self.line({"step": step, "alarm": text})
 
 

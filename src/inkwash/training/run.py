@@ -16,14 +16,21 @@ import torch
 import inkwash
 from inkwash.core.device import peak_memory
 from inkwash.core.errors import ConfigError, FileError
-from inkwash.core.files import fill_state, read_json, save_model, settle_folder, write_text
+from inkwash.core.files import fill_state, make_folder, read_json, save_model, settle_folder, write_text
 from inkwash.core.model import Sampler
 from inkwash.data import Dataset, open_source
 from inkwash.inference.draw import draw, draw_labels
 from inkwash.inference.pictures import grid, save_png
 from inkwash.training.alarms import check_samples, check_start
 from inkwash.training.card import card
-from inkwash.training.checkpoint import checkpoints, fill_optimizer, load_checkpoint, optimizer_tensors, save_checkpoint
+from inkwash.training.checkpoint import (
+    checkpoints,
+    fill_optimizer,
+    load_checkpoint,
+    optimizer_tensors,
+    save_checkpoint,
+    settle_checkpoints,
+)
 from inkwash.training.config import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
@@ -51,26 +58,31 @@ class Run:
 
     def start(self) -> None:
         """Make a new run folder. Raises FileError where there is a run already."""
-        if (self.out / "run.json").exists():
+        if self.engine.from_main(float((self.out / "run.json").exists())):
             raise FileError(f"There is already a run in {self.out}: go on with --resume, or choose another --out.")
         if self.engine.main:
-            (self.out / "samples").mkdir(parents=True, exist_ok=True)
-            (self.out / "checkpoints").mkdir(exist_ok=True)
+            make_folder(self.out / "samples")
+            make_folder(self.out / "checkpoints")
             self.write_run("running")
         self.engine.wait()
 
     def resume(self) -> None:
         """Take up the newest checkpoint; without one, begin at the beginning."""
-        known = read_json(self.out / "run.json").get("data", {}).get("fingerprint")
-        if known and known != self.data.fingerprint():
+        known = read_run(self.out)["data"]["fingerprint"]
+        if known != self.data.fingerprint():
             source = self.config.data.source
             raise ConfigError(f"The data at {source} have changed since {self.out} was started: a resume would not be exact.")
+        if self.engine.main:
+            settle_checkpoints(self.out)
+            settle_folder(self.out / "model")
+        self.engine.wait()
         found = checkpoints(self.out)
         if not found:
+            self._cut_log(0)
             self.log.say(f"No checkpoint in {self.out} yet: starting from the beginning.")
             return
-        tensors, state = load_checkpoint(found[-1])
         t = self.trainer
+        tensors, state = load_checkpoint(found[-1], ["weights", "objective", "ema", *(f"optimizer-{name}" for name in t.optimizers)])
         fill_state(t.model, tensors["weights"], found[-1] / "weights.safetensors")
         fill_state(t.objective, tensors["objective"], found[-1] / "objective.safetensors")
         for name, optimizer in t.optimizers.items():
@@ -80,7 +92,6 @@ class Run:
         t.clock = Clock(state["step"], state["images"], state["elapsed"])
         self.best, self.best_step = state["best"] if state["best"] is not None else float("inf"), state["best_step"]
         self._cut_log(state["step"])
-        settle_folder(self.out / "model")
         if self.engine.main and (self.best_step in (-1, t.clock.step) or not (self.out / "model").exists()):
             self.export()  # a kill may have come between the checkpoint and the model made from it
         self.log.say(f"Going on from step {t.clock.step}, {duration(t.clock.elapsed)} in.")
@@ -89,8 +100,8 @@ class Run:
         """Lines written after the checkpoint will be written again."""
         path = self.out / "metrics.jsonl"
         if self.engine.main and path.exists():
-            lines = [s for s in path.read_text(encoding="utf-8").splitlines() if s.endswith("}") and json.loads(s)["step"] <= step]
-            write_text(path, "".join(f"{s}\n" for s in lines))
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(path, "".join(s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= step))
 
     def write_run(self, status: str) -> None:
         """run.json: everything that decided the run, and what happened to it."""
@@ -124,9 +135,11 @@ class Run:
         if figures:
             self.log.line({"step": t.clock.step, "images": t.clock.images, "figures": figures})
         loss = figures.get("valid/loss")
+        # A stopped run with a number of steps must end as an unbroken one: what it stops at is no candidate for the best.
+        regular = t.progress == 1 or t.clock.step % self.config.train.checkpoint_every == 0 or not self.config.train.steps
         if loss is None:
             self.best_step = -1  # nothing to choose by: the newest weights are the model
-        elif loss < self.best:
+        elif regular and loss < self.best:
             self.best, self.best_step = loss, t.clock.step
         tensors = {"weights": t.model.state_dict(), "ema": t.ema.tensors(), "objective": t.objective.state_dict()}
         tensors |= {f"optimizer-{name}": optimizer_tensors(o, t.names) for name, o in t.optimizers.items()}
@@ -154,7 +167,7 @@ class Run:
         if not isinstance(t.model, Sampler):
             return
         seeds = list(range(self.config.train.samples))
-        label = draw_labels(seeds, self.data.label_counts().tolist()) if self.data.classes else None
+        label = draw_labels(seeds, self.data.label_counts().tolist()) if "label" in t.model.accepts else None
         own = {k: v.clone() for k, v in t.model.state_dict().items()}
         t.model.load_state_dict(t.ema.tensors())
         try:
@@ -169,20 +182,30 @@ class Run:
     def go(self) -> None:
         """Train until the end or a signal, and leave a run that can be taken up."""
         t = self.trainer
-        t.stop_on_signals()
+        estimate = measure(t)
+        self.facts = estimate.facts()
+        for line in estimate.lines(self.config.train.batch, self.config.train.steps, t.precision):
+            self.log.say("  " + line)
         if self.engine.main:
-            estimate = measure(t)
-            self.facts = estimate.facts()
-            for line in estimate.lines(self.config.train.batch, self.config.train.steps, t.precision):
-                self.log.say("  " + line)
             for alarm in check_start(self.config, estimate, len(self.data)):
                 self.log.alarm(alarm, t.clock.step)
         self.engine.wait()
-        t.run(self.checkpoint, self.samples)
+        with t.stopping_on_signals():
+            t.run(self.checkpoint, self.samples)
         if self.engine.main:
             if self.config.train.samples:
                 self.samples()
             self.write_run("stopped" if t.progress < 1 else "finished")
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """A run's run.json. Raises FileError where it is missing, damaged or not one of ours."""
+    record = read_json(out / "run.json")
+    keys = ("status", "config", "data", "step", "images", "elapsed", "precision", "saved", "command", "peak_memory")
+    data = record.get("data") if isinstance(record, dict) else None
+    if not isinstance(data, dict) or not all(k in record for k in keys) or not {"fingerprint", "count", "source"} <= data.keys():
+        raise FileError(f"{out / 'run.json'} is damaged, or was not written by inkwash train.")
+    return record
 
 
 def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], None] | None = None) -> Dataset:

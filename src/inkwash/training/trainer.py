@@ -11,7 +11,10 @@ bitwise, and any number of processes or micro-batches sees the same rows with th
 """
 
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +52,7 @@ class Trainer:
         if rows % ways:
             shares = f"{engine.world} processes x {self.train.accumulate} micro-batches"
             raise ConfigError(f"train.batch is {rows}, which {shares} cannot share equally.")
+        self._check_data()
         torch.manual_seed(self.train.seed)  # weights only: everything else is keyed by position
         self.precision = choose_precision(engine.device, self.train.precision)
         self.model = self.precision.place(config.model.build().to(engine.device)).train()
@@ -63,6 +67,15 @@ class Trainer:
         self.loader = Loader(data, rows // engine.world, self.train.seed, engine.rank, engine.world)
         self.clock, self.means, self.stop = Clock(), Means(), False
         self._pending: list[tuple[Tensor, int, str, Batch, Step]] = []
+
+    def _check_data(self) -> None:
+        """The model must fit the data. Raises ConfigError."""
+        shape, classes = getattr(self.config.model, "shape", None), getattr(self.config.model, "classes", ())
+        found = (self.data.facts.channels, self.data.facts.height, self.data.facts.width)
+        if shape and tuple(shape) != found:
+            raise ConfigError(f"model.shape is {tuple(shape)} and the data are {found}: set data.view.size and data.view.channels.")
+        if classes and len(classes) != len(self.data.classes):
+            raise ConfigError(f"The model has {len(classes)} classes and the data {len(self.data.classes)}: set model.classes=[] for none.")
 
     def _parameter_names(self) -> dict[nn.Parameter, str]:
         roots = (("model", self.model), ("objective", self.objective))
@@ -211,7 +224,8 @@ class Trainer:
         for alarm in self.objective.watch(figures, self.progress):
             self.log.alarm(alarm, c.step)
 
-    def stop_on_signals(self) -> None:
+    @contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
         """Ctrl-C or SIGTERM ends the loop after the step at hand; a second one ends the program at once."""
 
         def handler(number: int, frame: object) -> None:
@@ -220,5 +234,12 @@ class Trainer:
             self.stop = True
             self.log.say(f"Stopping after this step ({duration(self.clock.elapsed)} in); once more to stop at once.")
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, handler)
+        if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+            yield
+            return
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)

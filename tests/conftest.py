@@ -1,0 +1,19 @@
+"""What every test shares: one thread, one place to find the package from a child process."""
+
+import os
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")]))
+
+import pytest  # noqa: E402 (after the variables that torch reads once)
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    """Tests that draw from the global generator see the same values in any order."""
+    torch.manual_seed(0)

@@ -1,0 +1,108 @@
+"""Small data, small models and small runs for the tests. Nothing here asserts."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inkwash.core.batch import Batch, Condition, Step
+from inkwash.core.config import MODELS
+from inkwash.core.rng import Rng
+from inkwash.data import Dataset, View, facts, open_source
+from inkwash.recipes import find
+from inkwash.training import RunConfig
+from inkwash.training.engine import Engine
+from inkwash.training.log import Log
+from inkwash.training.trainer import Trainer
+
+KINDS = sorted(MODELS)
+SMALL = {"width": 8, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
+FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
+
+
+def shrink(values: dict) -> dict:
+    """A configuration's dictionary with every size that has a small value set to it."""
+    return {k: shrink(v) if isinstance(v, dict) else SMALL.get(k, v) for k, v in values.items()}
+
+
+def pictures(n: int = 24, shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> np.ndarray:
+    """uint8 (n, H, W, C): smooth blobs, so that there is something to learn."""
+    c, h, w = shape
+    r = np.random.default_rng(seed)
+    y, x = np.mgrid[0:h, 0:w]
+    cy, cx, level = r.uniform(0, h, (n, 1, 1)), r.uniform(0, w, (n, 1, 1)), r.uniform(40, 255, (n, 1, 1, c))
+    blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (0.1 * h * w))  # (n, h, w)
+    return (blob[..., None] * level).astype(np.uint8)
+
+
+def write_npz(path: Path, n: int = 24, shape: tuple[int, int, int] = (3, 8, 8), classes: int = 2, test: int = 8) -> str:
+    """An .npz with splits train and test (none of the latter where test = 0). Labels count up; classes = 0 leaves them out."""
+    arrays = {"train_x": pictures(n, shape)}
+    if test:
+        arrays["test_x"] = pictures(test, shape, seed=1)
+    if classes:
+        arrays |= {f"{k.removesuffix('_x')}_y": np.arange(len(v)) % classes for k, v in arrays.items()}
+        arrays["classes"] = np.array([f"class {i}" for i in range(classes)])
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def write_folder(root: Path, n: int = 10, size: tuple[int, int] = (8, 8), classes: tuple[str, ...] = ("cat", "dog")) -> str:
+    """n RGB PNG files of size (width, height), in class folders where classes are named."""
+    for i, image in enumerate(pictures(n, (3, size[1], size[0]))):
+        place = root / classes[i % len(classes)] if classes else root
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i:02d}.png")
+    return str(root)
+
+
+def run_config(kind: str, source: str, view: dict | None = None, **train) -> RunConfig:
+    """The recipe of a kind on a source, made small. train: settings of TrainConfig."""
+    view = View(**(view or {}))
+    config = find(kind)(source, facts(open_source(source), view))
+    values = config.model_dump(mode="json")
+    values["model"], values["objective"] = shrink(values["model"]), shrink(values["objective"])
+    values["train"] |= FAST | {"steps": 4} | train
+    values["data"]["view"] |= {k: v for k, v in view.model_dump(mode="json").items() if v is not None}
+    return RunConfig.parse(values)
+
+
+def make_trainer(config: RunConfig, stir: float = 0.0, engine: Engine | None = None) -> Trainer:
+    """A trainer without a folder. stir: how far to move every weight, so that no layer starts at zero."""
+    data = Dataset(open_source(config.data.source, config.data.split), config.data.view)
+    t = Trainer(config, data, engine or Engine("cpu"), Log(Path("nowhere"), main=False))
+    if stir:
+        stir_(t.model, stir)
+        stir_(t.objective, stir)
+    return t
+
+
+@torch.no_grad()
+def stir_(module: torch.nn.Module, scale: float, seed: int = 3) -> None:
+    """Add reproducible noise to every parameter."""
+    g = torch.Generator().manual_seed(seed)
+    for p in module.parameters():
+        p.add_(scale * torch.randn(p.shape, generator=g))
+
+
+def named_gradients(t: Trainer, phase, batch: Batch) -> dict[str, torch.Tensor]:
+    """The gradient that a phase gives each of its parameters, by name."""
+    t.gradients(phase, batch)
+    out = {t.names[p]: p.grad.clone() for p in phase.parameters() if p.grad is not None}
+    t.model.zero_grad()
+    t.objective.zero_grad()
+    return out
+
+
+def batch_of(image: torch.Tensor, label: torch.Tensor | None = None) -> Batch:
+    return Batch(image, Condition(label=label), torch.arange(len(image)))
+
+
+def step_of(n: int, progress: float = 0.5, seed: int = 0) -> Step:
+    return Step(progress, 0, Rng.of_rows(seed, range(n), "main"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
