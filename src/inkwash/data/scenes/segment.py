@@ -1,0 +1,153 @@
+"""Separating a picture by colour: where things are, how many, and which of them touch."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inkwash.data.scenes.world import COLOURS, diameters, most_objects
+
+Array = np.ndarray
+
+LEAST_CHROMA = 32.0  # of 255: what is coloured at all; grounds stay below 16
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What `parse` returns for a picture that is not of this world, with the reason in words. It is false; a Scene is true."""
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def chroma(rgb: Array) -> Array:
+    """Complex (...,): the colour's hue as the angle and its distance from grey, in levels, as the modulus. Linear in RGB."""
+    r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    return r - 0.5 * (g + b) + 0.8660254j * (g - b)
+
+
+NAMES = list(COLOURS)
+PAINTS = chroma(np.array(list(COLOURS.values()), np.float64))
+HUES = (PAINTS / abs(PAINTS)).astype(np.complex64)
+
+
+def around(mask: Array, reach: int = 1) -> Array:
+    """The mask grown by `reach` pixels, diagonals included."""
+    for _ in range(reach):
+        tall = mask.copy()
+        tall[1:] |= mask[:-1]
+        tall[:-1] |= mask[1:]
+        mask = tall.copy()
+        mask[:, 1:] |= tall[:, :-1]
+        mask[:, :-1] |= tall[:, 1:]
+    return mask
+
+
+def _smooth(z: Array) -> Array:
+    """Weights 1 2 1 both ways, the edge repeated."""
+    z = np.pad(z, 1, mode="edge")
+    z = z[:-2] + 2 * z[1:-1] + z[2:]
+    return (z[:, :-2] + 2 * z[:, 1:-1] + z[:, 2:]) / 16
+
+
+@dataclass(eq=False)
+class Patch:
+    """The pixels of one colour (S, S), their mean chroma, the window they are looked at in, and the patches they touch."""
+
+    name: str
+    own: Array
+    paint: complex
+    window: tuple[slice, slice] = (slice(0), slice(0))
+    touching: list["Patch"] = field(default_factory=list)
+    z: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture made ready: its chroma without the ground's, as it is and smoothed, where that is coloured at all, brightness, all (S, S);
+    the chroma's noise in levels; and the picture itself, float32 (S, S, 3).
+    """
+
+    side: int
+    z: Array
+    smooth: Array
+    coloured: Array
+    light: Array
+    noise: float
+    rgb: Array
+
+
+def look(image: Array) -> Seen | Unreadable:
+    rgb = image.astype(np.float32)
+    z = chroma(rgb).astype(np.complex64)
+    pale = abs(z) < 45
+    if pale.mean() < 0.2:
+        return Unreadable("the ground is not pale")
+    ground = np.median(z.real[pale]) + 1j * np.median(z.imag[pale])
+    if abs(ground) > 30:
+        return Unreadable("the ground is coloured")
+    z = z - np.complex64(ground)
+    step = z[:, 1:] - z[:, :-1]
+    quiet = pale[:, 1:] & pale[:, :-1]
+    # The squared modulus of complex noise has the median 2 ln 2 sigma^2; a difference of two doubles it.
+    noise = math.sqrt(float(np.median(abs(step[quiet]) ** 2)) / (4 * math.log(2))) if quiet.any() else 0.0
+    smooth = _smooth(z)
+    coloured = abs(smooth) > max(LEAST_CHROMA, 0.9 * noise)  # smoothing leaves 3/8 of the noise
+    return Seen(len(image), z, smooth, coloured, rgb @ np.array([0.299, 0.587, 0.114], np.float32), noise, rgb)
+
+
+def _is_fringe(seen: Seen, own: Array, larger: list[Array]) -> bool:
+    """Whether these pixels are but the seam of two larger patches: beside both, and of a chroma that the two mix to."""
+    here = seen.z[own].mean()
+    near = [around(o, 2)[own] for o in larger]
+    mean = [seen.z[o].mean() for o in larger]
+    for i in range(len(larger)):
+        for j in range(i):
+            along = mean[j] - mean[i]
+            t = min(max(((here - mean[i]) * np.conj(along)).real / max(abs(along) ** 2, 1e-6), 0), 1)
+            if (near[i] & near[j]).mean() > 0.5 and abs(here - mean[i] - t * along) < 35:
+                return True
+    return False
+
+
+def find_patches(seen: Seen) -> list[Patch] | Unreadable:
+    """One patch for each colour that covers enough, fringes between two others left out."""
+    coloured = seen.coloured
+    likeness = (seen.smooth[None] * np.conj(HUES)[:, None, None]).real
+    kind = likeness.argmax(0)
+    least = (0.8 * diameters(seen.side)["small"] * seen.side) ** 2 * 0.2
+    found = []
+    for k in range(len(NAMES)):
+        own = coloured & (kind == k)
+        blocks = own[1:, 1:] & own[:-1, 1:] & own[1:, :-1] & own[:-1, :-1]
+        if own.sum() > least and blocks.sum() > 0.35 * least:
+            found.append((int(own.sum()), k, own))
+    found.sort(key=lambda f: -f[0])
+    kept = [k for n, (_, k, own) in enumerate(found) if not _is_fringe(seen, own, [f[2] for f in found[:n]])]
+    if not kept:
+        return Unreadable("nothing has a colour of the world")
+    if len(kept) > most_objects(seen.side):
+        return Unreadable(f"{len(kept)} colours where at most {most_objects(seen.side)} objects can be")
+    kind = np.array(kept)[likeness[kept].argmax(0)]
+    patches = []
+    for k in kept:
+        own = coloured & (kind == k)
+        hue = seen.z[own].sum()
+        hue /= max(abs(hue), 1e-6)
+        # Edges are diluted by the ground: the upper quartile stands for the inside.
+        paint = complex(hue) * float(np.quantile((seen.z[own] * np.conj(hue)).real, 0.75))
+        patches.append(Patch(NAMES[k], own, paint))
+    return patches
+
+
+def connect(patches: list[Patch]) -> None:
+    """Find which patches touch, and each one's window: a margin around it, wider where it may go on behind another."""
+    grown = [around(p.own) for p in patches]
+    for p, near in zip(patches, grown):
+        p.touching = [q for q, far in zip(patches, grown) if q is not p and (near & far).sum() >= 3]
+        rows, cols = np.flatnonzero(p.own.any(1)), np.flatnonzero(p.own.any(0))
+        margin = 4 + int((0.3 if p.touching else 0.1) * max(rows[-1] - rows[0], cols[-1] - cols[0]))
+        # Windows begin at even places, as JPEG's pairs of pixels do.
+        p.window = tuple(slice(max(a[0] - margin, 0) // 2 * 2, a[-1] + margin + 1) for a in (rows, cols))
