@@ -252,7 +252,7 @@ def train(net: OwnNet, materials: list[Material], budget: float, size: int, lr: 
 
 
 def calibrate(net: OwnNet, materials: list[Material], n: int, seed: int) -> None:
-    """Centres and scales the features on clean training images, equally many of each set."""
+    """Whitens the features on clean training images, equally many of each set."""
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         raw = [net.raw(part) for m in materials for part in to_rgb(m.draw(n, rng)[0]).split(64)]
@@ -321,7 +321,7 @@ def main() -> None:
     net = with_norms(OwnNet())
     cost = train(net, materials, args.budget, args.batch, args.lr, args.seed)
     net = without_norms(net.cpu())
-    calibrate(net, materials, 256, args.seed)
+    calibrate(net, materials, 512, args.seed)
     name = save_own(net, args.out)
     write_card(args.out, name, net, materials, cost)
     probe = extract(load_own(args.out), materials[0].draw(64, np.random.default_rng(0))[0])

@@ -1,10 +1,10 @@
 """The extractor that ships with the package: a small convnet for images of 16 to 64 pixels, grey and colour.
 
-Images are resized to 64 x 64 and pass ten 3x3 convolutions with SiLU, residual where the width stays, at 32, 16 and 8 pixels.
-Features are the global averages of three depths, so that a distance sees textures, blur and noise (shallow) as well as what the
-picture shows (deep). Each depth is centred and scaled to a mean variance of one on the training images; weights are stored in
-fp16 and used in fp32. It was trained on the sets that its model card names, so its distances compare with each other only;
-they are not FID.
+Images are resized to 64 x 64, folded to 16 x 16 by the first convolution, and pass residual 3x3 convolutions with SiLU at 16 and 8.
+Features are global averages of a shallow and of the last layer, so that a distance sees textures, blur and noise as well as what
+the picture shows. They are whitened on training images, or a few strong directions would decide every distance. Weights are
+stored in fp16 and used in fp32. It was trained on the sets that its model card names: its distances compare with each other
+only, and they are not FID.
 """
 
 import json
@@ -23,11 +23,11 @@ NAME = "inkwash-extractor"
 
 
 class Stage(nn.Module):
-    """Halves the side by a convolution of stride 2, then `depth` residual convolutions: (N, cin, H, W) -> (N, cout, H/2, W/2)."""
+    """A strided convolution, then `depth` residual ones: (N, cin, H, W) -> (N, cout, H / 4, W / 4) for the stem, else halved."""
 
-    def __init__(self, cin: int, cout: int, depth: int):
+    def __init__(self, cin: int, cout: int, depth: int, stem: bool):
         super().__init__()
-        self.down = nn.Conv2d(cin, cout, 4, stride=2, padding=1)
+        self.down = nn.Conv2d(cin, cout, 6, stride=4, padding=1) if stem else nn.Conv2d(cin, cout, 3, stride=2, padding=1)
         self.convs = nn.ModuleList(nn.Conv2d(cout, cout, 3, padding=1) for _ in range(depth))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ class OwnNet(FeatureNet):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (48, 96, 176),
-        depths: tuple[int, ...] = (1, 1, 2),
+        widths: tuple[int, ...] = (96, 192),
+        depths: tuple[int, ...] = (2, 2),
         top: int = 192,
         taps: tuple[int, ...] = (0,),
         size: int = 64,
@@ -52,16 +52,16 @@ class OwnNet(FeatureNet):
         super().__init__()
         self.settings = {"widths": list(widths), "depths": list(depths), "top": top, "taps": list(taps), "size": size}
         self.taps, self.size = taps, size
-        self.stages = nn.ModuleList(Stage(*shape) for shape in zip((3, *widths), widths, depths))
+        shapes = zip((3, *widths), widths, depths)
+        self.stages = nn.ModuleList(Stage(*shape, stem=i == 0) for i, shape in enumerate(shapes))
         self.top = nn.Conv2d(widths[-1], top, 3, padding=1)
-        self.groups = (*(widths[i] for i in taps), top)
-        self.dim = sum(self.groups)
+        self.dim = sum(widths[i] for i in taps) + top
         self.register_buffer("shift", torch.zeros(self.dim))
-        self.register_buffer("scale", torch.ones(self.dim))
+        self.register_buffer("whitening", torch.eye(self.dim))
         self.id = f"{NAME}-untrained"
 
     def raw(self, rgb: Tensor) -> Tensor:
-        """Averages of the taps and of the top (N, dim), before centring and scaling."""
+        """Averages of the taps and of the top (N, dim), before whitening."""
         x, out = resize(rgb, self.size), []
         for i, stage in enumerate(self.stages):
             x = stage(x)
@@ -70,21 +70,24 @@ class OwnNet(FeatureNet):
         return torch.cat([*out, F.silu(self.top(x)).mean((2, 3))], 1)
 
     def features(self, rgb: Tensor) -> Tensor:
-        return (self.raw(rgb) - self.shift) * self.scale
+        return (self.raw(rgb) - self.shift) @ self.whitening
 
-    def calibrate(self, raw: Tensor) -> None:
-        """Sets shift and scale from raw features (N, dim) of training images: each depth gets mean 0 and mean variance 1."""
+    def calibrate(self, raw: Tensor, shrink: float = 1e-3) -> None:
+        """Sets shift and whitening from raw features (N, dim) of training images: mean 0 and variance 1 in every direction
+        that varies by more than about `shrink` of the mean; weaker ones stay weak, being mostly rounding."""
+        raw = raw.double()
+        values, vectors = torch.linalg.eigh(torch.cov(raw.T))
+        gain = (values.clamp(min=0) + shrink * values.mean()).rsqrt()
         self.shift.copy_(raw.mean(0))
-        variances = raw.var(0).split(self.groups)
-        self.scale.copy_(torch.cat([v.mean().clamp(min=1e-12).rsqrt().expand(len(v)) for v in variances]))
+        self.whitening.copy_(vectors * gain @ vectors.T)
 
 
 def save_own(net: OwnNet, folder: Path) -> str:
-    """Writes config.json and model.safetensors (fp16; shift and scale fp32) into folder and returns the id."""
+    """Writes config.json and model.safetensors (fp16; the shift fp32) into folder and returns the id."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.cpu().contiguous() for k, v in net.state_dict().items()}
-    weights = {k: v if k in ("shift", "scale") else v.half() for k, v in weights.items()}
+    weights = {k: v if k == "shift" else v.half() for k, v in weights.items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(net.settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return f"{NAME}-{weight_hash(weights)}"
