@@ -17,3 +17,9 @@ torch.set_num_threads(1)
 def _same_start():
     """Tests that draw from the global generator see the same values in any order."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """A sync takes 5 to 50 ms, and only a power cut could tell."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)

@@ -34,16 +34,19 @@ def _sync_folder(path: Path) -> None:
             os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write to a temporary name beside `path`, flush to the disk, rename over it. Raises FileError where the disk is full."""
+def write_bytes(path: Path, data: bytes, sync: bool = True) -> None:
+    """Write to a temporary name beside `path`, flush to the disk, rename over it. Raises FileError where the disk is full.
+
+    sync: wait until the disk has it (5 to 50 ms): for what cannot be made again.
+    """
     temporary = path.with_name(path.name + ".part")
     try:
         with open(temporary, "wb") as f:
             f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
+            if sync:
+                f.flush()
+                os.fsync(f.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise FileError(f"Cannot write {path}: {error.strerror or error}; what was there before is kept.") from None
@@ -71,6 +74,7 @@ def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
     try:
         fresh.mkdir(parents=True)
         fill(fresh)
+        _sync_folder(fresh)
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(path, old)

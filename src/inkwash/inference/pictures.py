@@ -42,7 +42,7 @@ def save_png(path: Path, x: Tensor | Image.Image, facts: dict[str, Any] | None =
         info.add_itxt(CHUNK, json.dumps(facts, ensure_ascii=False, sort_keys=True))
     data = BytesIO()
     (x if isinstance(x, Image.Image) else to_pil(x)).save(data, "PNG", pnginfo=info)
-    write_bytes(path, data.getvalue())
+    write_bytes(path, data.getvalue(), sync=False)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from inkwash.core.device import Precision
 from inkwash.training.log import duration
@@ -41,6 +42,20 @@ class Estimate:
         return asdict(self)
 
 
+class _Flops(TorchDispatchMode):
+    """Counts 2 a multiply-add. FlopCounterMode does the same by module, and fails where a loss calls autograd.grad (R1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def measure(trainer: Trainer) -> Estimate:
     """Run every phase once on one row for FLOPs and saved activations, and once on a whole batch for seconds.
 
@@ -64,15 +79,15 @@ def _measure(trainer: Trainer) -> Estimate:
             kept += t.numel() * t.element_size()
             return t
 
-        counter = FlopCounterMode(display=False)
+        counter = _Flops()
         with counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             loss, _ = trainer.objective.loss(phase.name, rows, trainer.moment(phase.name, rows))
-            forward = counter.get_total_flops()
+            forward = counter.total
             loss.backward()
         trainer.objective.zero_grad()
         trainer.model.zero_grad()
         flops = forward if i == 0 else flops
-        train_flops += counter.get_total_flops() / phase.every
+        train_flops += counter.total / phase.every
         saved = max(saved, kept)
     parameters, more = (sum(p.numel() for p in m.parameters()) for m in (trainer.model, trainer.objective))
     # weights, gradients and two moments in fp32, the average of the model, and activations of one micro-batch

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from inkwash.core.errors import ConfigError, FileError
 
+BETWEEN_LINES = 30.0  # seconds, where there is no terminal to draw a bar on
+
 
 class Means:
     """Running means of detached parts, summed on the device: nothing waits for the device until they are read."""
@@ -49,6 +51,7 @@ class Log:
         self.run, self.main = run, main
         self.console = Console(stderr=True, quiet=quiet or not main)
         self.told: set[str] = set()
+        self.printed = -BETWEEN_LINES
         self.board = _board(run) if tensorboard and main else None
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
         self.bar = Progress(*columns, TextColumn("{task.fields[more]}"), console=self.console)
@@ -80,8 +83,12 @@ class Log:
 
     def show(self, progress: float, rate: float, left: float, figures: dict[str, float]) -> None:
         """Move the bar. rate: images a second. left: seconds."""
-        main_figures = ", ".join(f"{k.split('/')[-1] if len(figures) < 4 else k} {v:.3g}" for k, v in list(figures.items())[:4])
-        self.bar.update(self.task, completed=progress, more=f"{rate:.0f} images/s, {duration(left)} left, {main_figures}")
+        shown = ", ".join(f"{k} {v:.3g}" for k, v in figures.items() if not k.endswith("/gradient"))
+        more = f"{rate:.0f} images/s, {duration(left)} left, {shown}"
+        self.bar.update(self.task, completed=progress, more=more)
+        if not self.console.is_terminal and time.monotonic() - self.printed >= BETWEEN_LINES:
+            self.printed = time.monotonic()
+            self.console.print(f"{progress:4.0%}  {more}", highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
