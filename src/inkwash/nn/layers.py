@@ -33,6 +33,13 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
 
+class Pointwise(nn.Linear):
+    """A 1x1 convolution as a matrix product over channels: as fast with matrix units, 1.4 times as fast without."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (N, C, H, W) to (N, C_out, H, W), channels-last
+
+
 class Attention(nn.Module):
     """Self-attention over pixels, and over `Condition.tokens` where `context` is given (cross-attention), as a residual branch.
 
@@ -53,7 +60,7 @@ class Attention(nn.Module):
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (N, HW, C)
         k, v = self.kv(tokens if context is None else context).chunk(2, dim=-1)  # (N, T, C)
         q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (self.q(tokens), k, v))  # (N, heads, T, C / heads)
-        score = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5  # (N, heads, HW, T)
+        score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (N, heads, HW, T)
         if mask is not None:
             score = score.masked_fill(~mask[:, None, None, :], -torch.inf)
         y = (score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (N, HW, C)
@@ -61,30 +68,33 @@ class Attention(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two 3x3 convolutions around a residual, optionally modulated by an embedding (He et al. 2016; Dhariwal and Nichol 2021, AdaGN)."""
+    """Two 3x3 convolutions around a residual, optionally modulated by an embedding (He et al. 2016; Dhariwal and Nichol 2021, AdaGN).
 
-    def __init__(self, c_in: int, c_out: int, embedding: int | None = None):
+    extra: channels of a second input that the convolutions see and the residual passes by, so that it needs no projection.
+    """
+
+    def __init__(self, channels: int, embedding: int | None = None, extra: int = 0):
         super().__init__()
-        self.norm1, self.conv1 = norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.norm2, self.conv2 = norm(c_out), zero_(nn.Conv2d(c_out, c_out, 3, padding=1))
-        self.modulate = nn.Linear(embedding, 2 * c_out) if embedding else None
-        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        self.norm1, self.conv1 = norm(channels + extra), nn.Conv2d(channels + extra, channels, 3, padding=1)
+        self.norm2, self.conv2 = norm(channels), zero_(nn.Conv2d(channels, channels, 3, padding=1))
+        self.modulate = nn.Linear(embedding, 2 * channels) if embedding else None
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """x: (N, C_in, H, W), embedding: (N, D) to (N, C_out, H, W)."""
-        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+    def forward(self, x: Tensor, embedding: Tensor | None = None, extra: Tensor | None = None) -> Tensor:
+        """x: (N, C, H, W), embedding: (N, D), extra: (N, C_extra, H, W) to (N, C, H, W)."""
+        h = x if extra is None else torch.cat([x, extra], dim=1)
+        h = self.norm2(self.conv1(F.silu(self.norm1(h))))
         if self.modulate is not None:
-            scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)  # (N, C_out, 1, 1)
+            scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)  # (N, C, 1, 1)
             h = torch.addcmul(shift.to(h.dtype), h, 1 + scale.to(h.dtype))
-        return self.skip(x) + self.conv2(F.silu(h))
+        return x + self.conv2(F.silu(h))
 
 
 class Down(nn.Module):
-    """Halve H and W: fold 2x2 pixels into channels, then mix them with a 1x1 convolution (an eighth of a strided 3x3's cost)."""
+    """Halve H and W: fold 2x2 pixels into channels, then mix them (an eighth of a strided 3x3 convolution's cost)."""
 
     def __init__(self, c_in: int, c_out: int):
         super().__init__()
-        self.mix = nn.Conv2d(4 * c_in, c_out, 1)
+        self.mix = Pointwise(4 * c_in, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mix(F.pixel_unshuffle(x, 2))  # (N, C, H, W) to (N, 4 C, H/2, W/2) to (N, C_out, H/2, W/2)
@@ -95,7 +105,7 @@ class Up(nn.Module):
 
     def __init__(self, c_in: int, c_out: int):
         super().__init__()
-        self.mix = nn.Conv2d(c_in, c_out, 1)
+        self.mix = Pointwise(c_in, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(self.mix(x), scale_factor=2, mode="nearest")  # (N, C, H, W) to (N, C_out, 2H, 2W)

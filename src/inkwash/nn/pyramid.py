@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from inkwash.core.config import Config
 from inkwash.nn.layers import Down, ResBlock, Up, norm, pad_to_multiple
 
+FINE = 16  # channels of a decoder's last layer, the only one at full resolution
+
 
 class PyramidConfig(Config):
     """width: channels at the first level, doubled at each further level up to `most`. blocks: residual blocks a level.
@@ -51,7 +53,7 @@ class Encoder(nn.Module):
         for level, w in enumerate(widths):
             if level:
                 layers.append(Down(widths[level - 1], w))
-            layers += [ResBlock(w, w) for _ in range(config.blocks)]
+            layers += [ResBlock(w) for _ in range(config.blocks)]
         self.layers = nn.Sequential(*layers)
         self.norm = norm(widths[-1])
         self.out = nn.Linear(math.prod(config.bottom(height, width)), d_out)
@@ -73,18 +75,19 @@ class Decoder(nn.Module):
         self.into = nn.Linear(d_in, math.prod(self.bottom))
         self.layers = nn.ModuleList()
         for level in reversed(range(len(widths))):
-            self.layers.extend(ResBlock(widths[level], widths[level], d_in) for _ in range(config.blocks))
+            self.layers.extend(ResBlock(widths[level], d_in) for _ in range(config.blocks))
             if level:
                 self.layers.append(Up(widths[level], widths[level - 1]))
         self.norm = norm(widths[0])
-        self.out = nn.Conv2d(widths[0], c * config.fold**2, 3, padding=1)
+        self.unfold = nn.Conv2d(widths[0], FINE * config.fold**2, 3, padding=1)
+        self.out = nn.Conv2d(FINE, c, 3, padding=1)  # at full resolution, or the seams between unfolded pixels show
 
     def forward(self, e: Tensor) -> Tensor:
         h = self.into(e).unflatten(1, self.bottom).contiguous(memory_format=torch.channels_last)  # (N, C, h, w)
         for layer in self.layers:
             h = layer(h) if isinstance(layer, Up) else layer(h, e)
-        h = self.out(F.silu(self.norm(h)))
-        return F.pixel_shuffle(h, self.config.fold)[..., : self.height, : self.width]
+        h = F.pixel_shuffle(self.unfold(F.silu(self.norm(h))), self.config.fold)  # (N, FINE, H, W)
+        return self.out(F.silu(h))[..., : self.height, : self.width]
 
 
 class _CriticBlock(nn.Module):

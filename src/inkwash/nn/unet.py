@@ -39,41 +39,37 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig, c_in: int, c_out: int, num_classes: int = 0):
         super().__init__()
         self.config = config
-        w, d = config.width, 4 * config.width
-        widths = [w * m for m in config.mults]
+        widths = [config.width * m for m in config.mults]
+        w, d = widths[0], max(256, 2 * config.width)
         self.time = nn.Sequential(nn.Linear(w, d), nn.SiLU(), nn.Linear(d, d))
         self.label = nn.Embedding(num_classes + 1, d) if num_classes else None
         self.stem = nn.Conv2d(c_in * config.fold**2, w, 3, padding=1)
 
-        def block(i: int, o: int, level: int) -> nn.ModuleList:
-            attend = Attention(o, config.head) if level in config.attention else nn.Identity()
-            return nn.ModuleList([ResBlock(i, o, d), attend])
+        def block(channels: int, level: int, extra: int = 0) -> nn.ModuleList:
+            attend = Attention(channels, config.head) if level in config.attention else nn.Identity()
+            return nn.ModuleList([ResBlock(channels, d, extra), attend])
 
-        c, skips = w, [w]
+        skips = [w]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, width in enumerate(widths):
+        for level, c in enumerate(widths):
             if level:
-                self.down.append(Down(c, width))
-                c = width
+                self.down.append(Down(widths[level - 1], c))
                 skips.append(c)
             for _ in range(config.blocks):
-                self.down.append(block(c, width, level))
-                c = width
+                self.down.append(block(c, level))
                 skips.append(c)
-        self.middle = nn.ModuleList([ResBlock(c, c, d), Attention(c, config.head), ResBlock(c, c, d)])
-        for level, width in reversed(list(enumerate(widths))):
+        self.middle = nn.ModuleList([ResBlock(c, d), Attention(c, config.head), ResBlock(c, d)])
+        for level, c in reversed(list(enumerate(widths))):
             for _ in range(config.blocks + 1):
-                self.up.append(block(c + skips.pop(), width, level))
-                c = width
+                self.up.append(block(c, level, extra=skips.pop()))
             if level:
                 self.up.append(Up(c, widths[level - 1]))
-                c = widths[level - 1]
         self.norm = norm(c)
         self.head = zero_(nn.Conv2d(c, c_out * config.fold**2, 3, padding=1))
 
     def embed(self, t: Tensor, label: Tensor | None) -> Tensor:
         """(N,) and (N,) to (N, D). Without a label the null class is meant."""
-        e = self.time(fourier(t, self.config.width))
+        e = self.time(fourier(t, self.time[0].in_features))
         if self.label is not None:
             null = torch.full_like(t, self.label.num_embeddings - 1, dtype=torch.long)
             e = e + self.label(null if label is None else label)
@@ -90,6 +86,6 @@ class UNet(nn.Module):
             skips.append(h)
         h = self.middle[2](self.middle[1](self.middle[0](h, e)), e)
         for layer in self.up:
-            h = layer(h) if isinstance(layer, Up) else layer[1](layer[0](torch.cat([h, skips.pop()], dim=1), e))
+            h = layer(h) if isinstance(layer, Up) else layer[1](layer[0](h, e, skips.pop()))
         h = self.head(F.silu(self.norm(h)))
         return F.pixel_shuffle(h, self.config.fold)[..., :height, :width]  # (N, C_out, H, W)
