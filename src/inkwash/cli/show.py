@@ -1,6 +1,7 @@
 """inkwash show."""
 
 import importlib
+import inspect
 import json as jsonlib
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,12 @@ def run(what: str, json: bool) -> None:
 
 
 def _first_line(place: str) -> str:
-    """The first sentence of the file that a catalog entry names."""
-    module = importlib.import_module(place.partition(":")[0])
-    return " ".join((module.__doc__ or "").strip().split("\n\n")[0].split("\n")[:1])
+    """The first line of what a catalog entry names: of the class that a configuration builds, or of a recipe's file."""
+    path, _, name = place.partition(":")
+    module = importlib.import_module(path)
+    built = getattr(getattr(module, name), "build", None)
+    thing = getattr(module, inspect.get_annotations(built)["return"]) if built else module
+    return inspect.getdoc(thing).split("\n")[0]
 
 
 def _table(record: dict[str, str]) -> list[str]:

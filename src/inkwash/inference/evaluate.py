@@ -177,7 +177,7 @@ def _mean(figures: Sequence[Figure]) -> Figure:
 def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[str], batch: int, watch: Watch) -> list[Figure]:
     """Bits per dimension of held-out images, and how well they are reconstructed. The spread is the standard error."""
     n, model = min(n, len(data)), loaded.model
-    loader = Loader(data, 1, shuffle=False)
+    loader = Loader(data, 1, augment=False)  # shuffled: sets are often sorted by class
     values: dict[str, list[Tensor]] = {m: [] for m in metrics}
     with watch("held-out images") as on_step:
         for start in range(0, n, batch):

@@ -2,7 +2,10 @@
 
 An encoder gives a Gaussian q(z|x), a decoder a distribution p(x|z) over pixels. Both maximise one bound on log p(x):
 
-    log p(x) >= E_q log p(x|z) - beta KL(q(z|x) || N(0, I)),      beta = 1 for the bound itself
+    log p(x) >= E_q log p(x|z) - beta KL(q(z|x) || p(z)),      beta = 1 for the bound itself
+
+The prior p(z) is N(0, I); with class labels each class y has a Gaussian of its own, learnt with the rest, and the bound is one
+on log p(x|y).
 
 Pixels are integers, so p(x|z) is a discretised logistic: a logistic of mean m and scale s, integrated over each pixel's bin.
 A plain squared error would fix that scale by hand, and with it how much the latent is used. Binary images take a Bernoulli.
@@ -74,8 +77,19 @@ class VAE(Model, Sampler, Likelihood, Autoencoder):
         outputs = 2 * c if config.likelihood == "logistic" else c
         d = config.latent
         self.label = nn.Embedding(len(config.classes) + 1, d) if config.classes else None  # the last is the null class
+        self.prior_of = nn.Embedding(len(config.classes) + 1, 2 * d) if config.classes else None
+        if self.prior_of is not None:
+            nn.init.zeros_(self.prior_of.weight)  # every class begins at N(0, I)
         self.encoder = Encoder(config.net, config.shape, 2 * d)
         self.decoder = Decoder(config.net, (outputs, height, width), 2 * d if config.classes else d)
+
+    def prior(self, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of p(z|y), (N, D) each; zeros (1, D) without classes."""
+        if self.prior_of is None:
+            zero = torch.zeros(1, self.config.latent, device=self.device)
+            return zero, zero
+        mean, log_var = self.prior_of(label).float().chunk(2, dim=1)
+        return mean, log_var.clamp(-10, 5)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), (N, D) each."""
@@ -92,15 +106,18 @@ class VAE(Model, Sampler, Likelihood, Autoencoder):
         return mean, (log_scale - 2).clamp(-7, 3)
 
     def bound(self, x: Tensor, label: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x|z) at z = mean + std * noise, and the KL divergence to N(0, I): nats, (N,) each."""
+        """log p(x|z) at z = mean + std * noise, and the KL divergence to the prior: nats, (N,) each."""
         mean, log_var = self.posterior(x)
+        prior_mean, prior_log_var = self.prior(label)
         out, log_scale = self.pixels(mean + (log_var / 2).exp() * noise, label)
         if log_scale is None:
             p = ((out + 1) / 2).clamp(1e-6, 1 - 1e-6)
             log_px = torch.where(x > 0, p.log(), torch.log1p(-p))
         else:
             log_px = discretised_logistic(x, out, log_scale, self.levels)
-        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
+        ratio = log_var - prior_log_var
+        distance = (mean - prior_mean).square() * (-prior_log_var).exp()
+        kl = 0.5 * (distance + ratio.exp() - 1 - ratio).sum(1)  # of two diagonal Gaussians
         return log_px.flatten(1).sum(1), kl
 
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
@@ -118,7 +135,9 @@ class VAE(Model, Sampler, Likelihood, Autoencoder):
         return self.decode(self.encode(x), cond.label)
 
     def sample(self, rng: Rng, cond: Condition, options: VAEOptions, on_step: OnStep | None = None) -> Tensor:
-        mean, log_scale = self.pixels(options.temperature * rng.normal(self.config.latent), cond.label)
+        centre, log_var = self.prior(cond.label)
+        z = centre + options.temperature * (log_var / 2).exp() * rng.normal(self.config.latent)
+        mean, log_scale = self.pixels(z, cond.label)
         if options.pixels == "sample":
             u = rng.uniform(*self.config.shape)
             if log_scale is None:

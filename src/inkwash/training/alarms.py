@@ -34,7 +34,7 @@ def check_samples(samples: Tensor, data: Dataset, progress: float) -> Iterable[s
     """Samples (N, C, H, W) in [-1, 1] against as many images of the data."""
     if progress < 0.3 or not samples.numel():
         return
-    real = Loader(data, min(len(samples), len(data)), shuffle=False).batch_at(0).image
+    real = Loader(data, min(len(samples), len(data)), augment=False).batch_at(0).image
     ratio = roughness(samples) / max(roughness(real), 1e-6)
     if ratio > 2:
         yield f"samples are still noise: neighbouring pixels differ {ratio:.1f} times as much as in the data; train longer"

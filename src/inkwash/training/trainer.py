@@ -175,7 +175,7 @@ class Trainer:
         own = {k: t.clone() for k, t in self.model.state_dict().items()}
         self.model.load_state_dict(self.ema.tensors())
         count = min(self.train.validate_images, len(data))
-        loader, means = Loader(data, 1, seed=0, shuffle=False), Means()
+        loader, means = Loader(data, 1, seed=0, augment=False), Means()  # shuffled: sets are often sorted by class
         try:
             for start in range(0, count, self.train.batch):
                 batch = loader.batch_at(start, min(self.train.batch, count - start)).to(self.engine.device)
