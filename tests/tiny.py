@@ -1,8 +1,11 @@
 """Small data, small models and small runs for the tests. Nothing here asserts."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -16,6 +19,7 @@ from inkwash.training.engine import Engine
 from inkwash.training.log import Log
 from inkwash.training.trainer import Trainer
 
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KINDS = sorted(MODELS)
 SMALL = {"width": 8, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
@@ -106,3 +110,16 @@ def step_of(n: int, progress: float = 0.5, seed: int = 0) -> Step:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run work() in a child process. Returns its wait status: a signal's number, or an exit code times 256."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1]
