@@ -15,8 +15,8 @@ def check_start(config: RunConfig, estimate: Estimate, count: int) -> Iterable[s
     t = config.train
     steps = t.steps or t.budget / estimate.seconds
     images = steps * t.batch
-    if t.ema > 0.2 * images:
-        yield f"train.ema averages over {t.ema:.0f} images, long for a run of about {images:.0f}; try {images / 20:.0f}"
+    if min(t.ema, t.ema_share * images) > 0.15 * images:
+        yield f"train.ema is too slow for the run's length: a half-life of {t.ema:.0f} of about {images:.0f} images; try {images / 20:.0f}"
     if t.warm_up > 0.5 * images:
         yield f"train.warm_up is {t.warm_up} images, more than half of a run of about {images:.0f}"
     if count < t.batch:

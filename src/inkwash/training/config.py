@@ -22,7 +22,8 @@ class TrainConfig(Config):
     """steps or budget (seconds of wall clock) ends the run; the other is None. batch: images a step, over all processes.
 
     accumulate: micro-batches a step. lr: of AdamW; warm_up: images over which it rises; decay: the last share of the run over which it
-    falls to zero. clip: largest norm of a phase's gradient. ema: half-life in images, shorter while the run is young.
+    falls to zero. clip: largest norm of a phase's gradient. ema: half-life in images, and never more
+    than the share ema_share of the images seen so far.
     precision: "auto" times one convolution. checkpoint_every: in steps; held-out images are looked at then too. log_every and
     sample_every: in seconds. keep: how many checkpoints stay.
     """
@@ -39,6 +40,7 @@ class TrainConfig(Config):
     decay: float = Field(0.4, ge=0, le=1)
     clip: float = Field(1.0, gt=0)
     ema: float = Field(20000.0, ge=0)
+    ema_share: float = Field(0.05, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: str = "auto"
     checkpoint_every: int = Field(500, ge=1)

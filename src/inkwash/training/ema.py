@@ -7,17 +7,17 @@ from torch import Tensor, nn
 class EMA:
     """Exponential moving average with a half-life in images. Floats are averaged, buffers and integers copied.
 
-    While the run is young the half-life is a twentieth of the images seen, so that the start is forgotten (Karras et al. 2024).
+    It is at most `share` of the images seen, so that a young run forgets its start (as in the training code of Karras et al. 2022).
     """
 
-    def __init__(self, model: nn.Module, half_life: float):
-        self.half_life = half_life
+    def __init__(self, model: nn.Module, half_life: float, share: float = 0.05):
+        self.half_life, self.share = half_life, share
         self.state = {k: t.detach().clone() for k, t in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, images: int, batch: int) -> None:
         """images: seen after this step. batch: images of this step."""
-        half_life = min(self.half_life, images / 20)
+        half_life = min(self.half_life, self.share * images)
         keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         learnt = {id(p) for p in model.parameters()}
         averaged, fresh = [], []

@@ -63,7 +63,7 @@ class Trainer:
         self.names = self._parameter_names()
         self.phases = self.objective.phases()
         self.optimizers = self._optimizers()
-        self.ema = EMA(self.model, self.train.ema)
+        self.ema = EMA(self.model, self.train.ema, self.train.ema_share)
         self.loader = Loader(data, rows // engine.world, self.train.seed, engine.rank, engine.world)
         self.clock, self.means, self.stop = Clock(), Means(), False
         self._pending: list[tuple[Tensor, int, str, Batch, Step]] = []
