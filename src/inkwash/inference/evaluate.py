@@ -27,7 +27,7 @@ from inkwash.metrics.frechet import Moments, frechet_distance, moments
 from inkwash.metrics.kid import kid
 from inkwash.metrics.likelihood import bits_per_dim
 from inkwash.metrics.neighbours import memorisation
-from inkwash.metrics.paired import psnr, ssim
+from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
@@ -88,7 +88,8 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
     able = set(DISTANCES if loaded is None or isinstance(loaded.model, Sampler) else ())
     if loaded is not None:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
-        able |= {"psnr", "ssim"} if isinstance(loaded.model, Autoencoder) else set()
+        if isinstance(loaded.model, Autoencoder):
+            able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
     names = [m.strip() for m in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
     if names == ["auto"]:
         return [m for m in METRICS if m in able]

@@ -32,7 +32,7 @@ def roughness(x: Tensor) -> float:
 
 def check_samples(samples: Tensor, data: Dataset, progress: float) -> Iterable[str]:
     """Samples (N, C, H, W) in [-1, 1] against as many images of the data."""
-    if progress < 0.3 or not samples.numel():
+    if progress < 0.5 or not samples.numel():
         return
     real = Loader(data, min(len(samples), len(data)), augment=False).batch_at(0).image
     ratio = roughness(samples) / max(roughness(real), 1e-6)

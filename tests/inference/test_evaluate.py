@@ -1,0 +1,134 @@
+"""Evaluation: the floor, the sets it measures, the cache, and what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import make_trainer, run_config, write_folder, write_npz
+
+from inkwash.core.device import Precision
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.pixels import from_uint8
+from inkwash.data import Dataset, open_source
+from inkwash.inference import features as features_module
+from inkwash.inference.evaluate import evaluate_folder, evaluate_model, open_pair, wanted
+from inkwash.inference.features import extractor, features_of, thinned
+from inkwash.inference.load import Loaded
+from inkwash.metrics.features.base import FeatureNet
+from inkwash.metrics.frechet import frechet_distance, moments
+
+
+class Means(FeatureNet):
+    """Mean and spread of each channel: features that a test can work out by hand."""
+
+    id, dim = "means-and-spreads", 6
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.anchor = torch.nn.Parameter(torch.zeros(1))
+
+    def features(self, rgb):
+        self.calls += 1
+        return torch.cat([rgb.mean((2, 3)), rgb.std((2, 3))], 1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("INKWASH_CACHE", str(tmp_path / "cache"))
+
+
+def loaded(kind: str, source: str, tmp_path) -> Loaded:
+    trainer = make_trainer(run_config(kind, source), stir=0.02)
+    counts = trainer.data.label_counts().tolist() if trainer.data.classes else []
+    view = {"view": trainer.data.view.model_dump(mode="json")}
+    return Loaded(trainer.model.eval(), tmp_path, "tiny", counts, view, Precision(False, True, 0, 0))
+
+
+def figure(report, row: str, name: str):
+    return report.table.rows[row][name]
+
+
+def test_training_images_read_zero_and_the_floor_is_the_held_out_split(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=40, test=20, classes=0)
+    folder = tmp_path / "same"
+    folder.mkdir()
+    for i, image in enumerate(np.load(source)["train_x"]):
+        from PIL import Image
+
+        Image.fromarray(image).save(folder / f"{i}.png")
+    net = Means()
+    report = evaluate_folder(str(folder), source, net=net, metrics="fd")
+    assert figure(report, "same", "FD").value == pytest.approx(0, abs=1e-6)
+    train, held = (from_uint8(Dataset(open_source(source, s)).rows(range(n)).images) for s, n in (("train", 40), ("test", 20)))
+    expected = frechet_distance(moments(net(held)), moments(net(train)))
+    assert figure(report, "held-out (floor)", "FD").value == pytest.approx(expected, abs=1e-9)
+    assert expected > 1e-4
+
+
+def test_a_worse_set_reads_a_larger_distance(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=40, test=20, classes=0)
+    write_folder(tmp_path / "inverted", n=20, classes=())
+    for path in (tmp_path / "inverted").glob("*.png"):
+        from PIL import Image, ImageOps
+
+        ImageOps.invert(Image.open(path)).save(path)
+    report = evaluate_folder(str(tmp_path / "inverted"), source, net=Means(), metrics="fd")
+    assert figure(report, "inverted", "FD").value > 5 * figure(report, "held-out (floor)", "FD").value
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan", "diffusion"])
+def test_auto_measures_what_a_model_can_give(kind, tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=40, test=20)
+    report = evaluate_model(loaded(kind, source, tmp_path), source, n=12, net=Means(), batch=5)
+    names = set(report.table.rows["tiny"])
+    assert {"FD", "KID", "precision", "recall", "density", "coverage", "nearest ratio"} <= names
+    assert ("bits/dim" in names) == (kind == "vae") == ("PSNR dB" in names)
+    if kind == "vae":
+        assert figure(report, "tiny", "bits/dim").tag == "bound"
+    assert report.facts["evaluations"] == {"vae": 1, "gan": 1, "diffusion": 20}[kind]
+    assert report.facts["seconds_per_image"] > 0
+
+
+def test_several_seeds_give_their_mean_and_spread(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=40, test=20)
+    model, net = loaded("gan", source, tmp_path), Means()
+    report = evaluate_model(model, source, n=10, metrics="fd", net=net, seeds=3)
+    reference = moments(features_of(net, open_pair(source, Dataset(open_source(source)).view)[0], 100))
+    each = [frechet_distance(moments(net(model.sample(10, k * 10**6))), reference) for k in range(3)]
+    assert figure(report, "tiny", "FD").value == pytest.approx(np.mean(each), rel=1e-6)
+    assert figure(report, "tiny", "FD").spread == pytest.approx(np.std(each, ddof=1), rel=1e-4)
+
+
+def test_features_are_cached_under_data_network_and_view(tmp_path):
+    source, net = write_npz(tmp_path / "a.npz"), Means()
+    data = Dataset(open_source(source))
+    first = features_of(net, data, 100)
+    assert torch.equal(features_of(net, data, 100), first) and net.calls == 1
+    features_of(net, Dataset(open_source(source, "test")), 100)
+    features_of(net, data, 10)
+    assert net.calls == 3
+    for path in features_module.cache_folder().iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"!")  # damaged: made again
+    assert torch.equal(features_of(net, data, 100), first) and net.calls == 4
+
+
+def test_thinned_keeps_both_ends():
+    rows = thinned(1000, 10)
+    assert len(rows) == 10 and rows[0] == 0 and rows[-1] == 999 and len(set(rows.tolist())) == 10
+    assert thinned(5, 10).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_refusals_name_what_is_possible(tmp_path):
+    source = write_npz(tmp_path / "a.npz")
+    model = loaded("gan", source, tmp_path)
+    with pytest.raises(ConfigError, match="bpd cannot be measured here; what can: fd, kid, prdc, memory"):
+        wanted("fd,bpd", model)
+    with pytest.raises(ConfigError, match="did you mean 'prdc'"):
+        wanted("prcd", model)
+    with pytest.raises(ConfigError, match="squeezenet needs its weights"):
+        extractor("squeezenet")
+    with pytest.raises(ConfigError, match="did you mean 'inception'"):
+        extractor("incepton:x")
+    one = write_folder(tmp_path / "one", n=1, classes=())
+    with pytest.raises(DataError, match="holds 1 image"):
+        evaluate_folder(one, source, net=Means())
