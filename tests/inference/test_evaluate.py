@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny import make_trainer, run_config, write_folder, write_npz
 
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError, DataError
@@ -15,6 +14,7 @@ from inkwash.inference.features import extractor, features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet
 from inkwash.metrics.frechet import frechet_distance, moments
+from tiny import make_trainer, run_config, write_folder, write_npz
 
 
 class Means(FeatureNet):
