@@ -1,6 +1,11 @@
 """Small data, small models and small runs for the tests. Nothing here asserts."""
 
 import os
+import signal
+import socket
+import sys
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +128,37 @@ def in_child(work: Callable[[], object]) -> int:
         finally:
             os._exit(code)
     return os.waitpid(pid, 0)[1]
+
+
+def in_two_processes(work: Callable[[], object], timeout: float = 240.0) -> None:
+    """Run work() in two child processes that find each other as torchrun's do. Raises where one fails or hangs."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    children = []
+    for rank in range(2):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+                os.environ |= {k: str(v) for k, v in where.items()} | {"MASTER_ADDR": "127.0.0.1"}
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        children.append(pid)
+    end, codes = time.monotonic() + timeout, {}
+    while len(codes) < 2 and time.monotonic() < end and not any(codes.values()):
+        for pid in children:
+            if pid not in codes and (done := os.waitpid(pid, os.WNOHANG))[0]:
+                codes[pid] = done[1]
+        time.sleep(0.02)
+    for pid in set(children) - set(codes):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if list(codes.values()) != [0, 0]:
+        raise RuntimeError(f"two processes ended with {codes} (a missing one hung or was ended)")

@@ -60,12 +60,12 @@ class Engine:
 
     @torch.no_grad()
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over processes, in one message."""
-        if self.world == 1:
-            return
+        """Replace each gradient by its mean over processes, in one message; a missing one is zero, in one process too."""
         for p in parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
+        if self.world == 1:
+            return
         flat = torch.cat([p.grad.reshape(-1) for p in parameters])
         dist.all_reduce(flat)
         flat /= self.world
