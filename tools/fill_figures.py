@@ -1,0 +1,152 @@
+"""Writes measured figures into the pages. docs/figures.json is the one place where they live:
+
+    {"demo.seconds": {"value": 412, "unit": "s", "what": "the command and the conditions"}, ...}
+
+    python tools/fill_figures.py [--check]
+
+In a page, what stands between `<!-- fig:KEY -->`, `<!-- table:NAME -->` or `<!-- picture:NAME alt text -->` and its closing marker,
+`<!-- /fig -->` and so on, is replaced. A missing figure reads "not measured yet"; a row without any figure and a picture that does
+not exist are left out. --check changes nothing and exits with 1 where a page is behind.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MISSING = {"en": "not measured yet", "zh": "尚未测量"}
+MARKER = re.compile(r"(<!-- (fig|table|picture):(\S+)([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
+
+# A table: the heads of its first column and of the others with the ends of their keys; its rows with the beginnings of theirs.
+TABLES = {
+    "fashion": (
+        {"en": "Fashion-MNIST, 10 minutes each", "zh": "Fashion-MNIST，各训练 10 分钟"},
+        {
+            "fd": {"en": "FD", "zh": "FD"},
+            "kid": {"en": "KID", "zh": "KID"},
+            "precision": {"en": "precision", "zh": "精确率"},
+            "recall": {"en": "recall", "zh": "召回率"},
+            "coverage": {"en": "coverage", "zh": "覆盖率"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+            "seconds_per_image": {"en": "sampling, s/image", "zh": "采样，秒/张"},
+        },
+        {
+            "fashion.floor": {"en": "held-out real images (floor)", "zh": "留出的真实图像（下限）"},
+            "fashion.diffusion": {"en": "`diffusion`", "zh": "`diffusion`"},
+            "fashion.gan": {"en": "`gan`", "zh": "`gan`"},
+            "fashion.vae": {"en": "`vae`", "zh": "`vae`"},
+            "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32", "zh": "`diffusion`，仅用 AVX2，fp32"},
+            "fashion.prototype": {"en": "a flow prototype of 150 lines, the start of this project", "zh": "150 行的流匹配原型，本项目的起点"},
+        },
+    ),
+    "train_step": (
+        {"en": "training step, images/s", "zh": "训练步，张/秒"},
+        {
+            "inkwash": {"en": "Inkwash", "zh": "Inkwash"},
+            "diffusers_fp32": {"en": "diffusers, fp32", "zh": "diffusers，fp32"},
+            "diffusers_bf16": {"en": "diffusers, bf16", "zh": "diffusers，bf16"},
+            "ratio_fp32": {"en": "times its fp32", "zh": "对其 fp32 的倍数"},
+            "ratio_bf16": {"en": "times its bf16", "zh": "对其 bf16 的倍数"},
+        },
+        {
+            "train_step.server": {"en": "server (AMX)", "zh": "服务器（AMX）"},
+            "train_step.laptop": {"en": "laptop (AVX2 only)", "zh": "笔记本（仅 AVX2）"},
+        },
+    ),
+    "parse": (
+        {"en": "objects right", "zh": "读对的物体"},
+        {
+            "clean": {"en": "clean", "zh": "原图"},
+            "noise": {"en": "noise 8/255", "zh": "噪声 8/255"},
+            "jpeg": {"en": "JPEG 75", "zh": "JPEG 75"},
+            "blur": {"en": "blur of 1 pixel", "zh": "1 像素模糊"},
+            "photos": {"en": "photographs called unreadable", "zh": "照片判为不可读"},
+        },
+        {
+            "scenes.parse.32": {"en": "32 pixels", "zh": "32 像素"},
+            "scenes.parse.64": {"en": "64 pixels", "zh": "64 像素"},
+        },
+    ),
+    "order": (
+        {"en": "observed order", "zh": "实测阶数"},
+        {"order": {"en": "order", "zh": "阶"}},
+        {
+            "solvers.ddim": {"en": "`ddim`", "zh": "`ddim`"},
+            "solvers.heun": {"en": "`heun`", "zh": "`heun`"},
+            "solvers.dpmpp-2m": {"en": "`dpmpp-2m`", "zh": "`dpmpp-2m`"},
+        },
+    ),
+}  # fmt: skip
+
+
+def language(page: Path) -> str:
+    return "zh" if page.parent.name == "zh" or page.name.endswith(".zh.md") else "en"
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*/*.md"))]
+
+
+def read() -> dict[str, dict]:
+    path = ROOT / "docs" / "figures.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def shown(figure: dict) -> str:
+    """A value as it is read: at most four digits that count, a percent sign where that is the unit."""
+    value = figure["value"]
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text + ("%" if figure.get("unit") == "%" else "")
+
+
+def table(name: str, figures: dict[str, dict], tongue: str) -> str:
+    """A table in Markdown, without the rows and columns that hold nothing."""
+    title, columns, rows = TABLES[name]
+    have = {r: {c: shown(figures[f"{r}.{c}"]) for c in columns if f"{r}.{c}" in figures} for r in rows}
+    rows = {r: words for r, words in rows.items() if have[r]}
+    columns = {c: words for c, words in columns.items() if any(c in have[r] for r in rows)}
+    if not rows:
+        return f"\n*{MISSING[tongue]}*\n"
+    lines = [[title[tongue], *(words[tongue] for words in columns.values())], ["---", *("---:" for _ in columns)]]
+    lines += [[words[tongue], *(have[r].get(c, "–") for c in columns)] for r, words in rows.items()]
+    return "\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n\n"
+
+
+def picture(name: str, alt: str, page: Path) -> str:
+    path = ROOT / "docs" / "pictures" / f"{name}.png"
+    if not path.is_file():
+        return ""
+    place = f"docs/pictures/{name}.png" if page.parent == ROOT else f"../pictures/{name}.png"
+    return f"\n![{alt.strip()}]({place})\n"
+
+
+def filled(page: Path, figures: dict[str, dict]) -> str:
+    """The page's text with every marker up to date. Raises KeyError for a table that does not exist."""
+    tongue = language(page)
+
+    def value(match: re.Match) -> str:
+        head, kind, name, alt, _, tail = match.groups()
+        if kind == "fig":
+            inside = shown(figures[name]) if name in figures else MISSING[tongue]
+        else:
+            inside = table(name, figures, tongue) if kind == "table" else picture(name, alt, page)
+        return head + inside + tail
+
+    return MARKER.sub(value, page.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    figures, behind = read(), []
+    for page in pages():
+        text = filled(page, figures)
+        if text != page.read_text(encoding="utf-8"):
+            behind.append(page)
+            if "--check" not in sys.argv:
+                page.write_text(text, encoding="utf-8")
+    print("\n".join(f"{'behind' if '--check' in sys.argv else 'wrote'}: {p.relative_to(ROOT)}" for p in behind) or "every page is up to date")
+    sys.exit(1 if behind and "--check" in sys.argv else 0)
+
+
+if __name__ == "__main__":
+    main()
