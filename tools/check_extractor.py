@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--extractor", type=Path, help="folder of the extractor; the packaged one if left out; or an .npz of SqueezeNet")
     parser.add_argument("--against", type=Path, help="local .npz of SqueezeNet weights")
     parser.add_argument("--size", type=int, default=128, help="input side of SqueezeNet")
-    parser.add_argument("-n", type=int, default=2000, help="images a set")
+    parser.add_argument("-n", type=int, default=1000, help="images a set")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     npz = args.extractor is not None and args.extractor.suffix == ".npz"

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from inkwash.core.errors import DataError
-from inkwash.metrics.prdc import density_coverage, prdc, precision_recall
+from inkwash.metrics.prdc import prdc
 
 
 def brute(real, fake, k_pr, k_dc):
@@ -30,9 +30,9 @@ def test_equals_brute_force(scale, shift, offset):
     expected = brute(real.numpy(), fake.numpy(), 3, 5)
     assert 0 < expected[0] < 1 or scale < 1
     np.testing.assert_allclose(prdc(real, fake), expected, atol=1e-12)
+    np.testing.assert_allclose(prdc(real, fake, 7, 2), brute(real.numpy(), fake.numpy(), 7, 2), atol=1e-12)
     for chunk in (1, 13):
-        got = (*precision_recall(real, fake, 3, chunk), *density_coverage(real, fake, 5, chunk))
-        np.testing.assert_allclose(got, expected, atol=1e-12)
+        np.testing.assert_allclose(prdc(real, fake, chunk=chunk), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("repeat", [1, 3])
@@ -63,6 +63,6 @@ def test_float32_input_is_measured_in_double():
 
 def test_refusals():
     with pytest.raises(DataError, match="5-th nearest"):
-        density_coverage(torch.zeros(5, 2), torch.zeros(9, 2))
+        prdc(torch.zeros(5, 2), torch.zeros(9, 2))
     with pytest.raises(DataError, match="are needed"):
         prdc(torch.zeros(9, 2), torch.zeros(9, 3))

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inkwash.core.errors import DataError
 
-EPS = 1e-12  # a squared distance below this share of the two squared norms is rounding: the rows are the same
+EPS = 1e-12  # a squared distance below this share of the largest squared norms is rounding: the rows are the same
 
 
 class Memorisation(NamedTuple):
@@ -31,8 +32,8 @@ class Memorisation(NamedTuple):
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """|x_i - y_j|^2 for all pairs by one matrix product: (N, D), (M, D) -> (N, M), float64, exactly 0 for equal rows."""
     norms = x.square().sum(1)[:, None] + y.square().sum(1)
-    d2 = norms - 2 * x @ y.T
-    return d2.masked_fill_(d2 < EPS * norms, 0)
+    rounding = EPS * float(norms.max())
+    return F.threshold_(norms.addmm_(x, y.T, alpha=-2), rounding, 0)
 
 
 def nearest(x: Tensor, y: Tensor, chunk: int = 1024, candidates: int = 4) -> tuple[Tensor, Tensor]:
