@@ -10,7 +10,7 @@ from torch.utils.flop_counter import flop_registry
 
 from inkwash.core.device import Precision
 from inkwash.training.log import duration
-from inkwash.training.trainer import Trainer
+from inkwash.training.trainer import Trainer, still
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,8 @@ def measure(trainer: Trainer) -> Estimate:
 
     Nothing that a checkpoint holds changes. Every process of a run must call it: gradients are averaged on the way.
     """
-    own = [{k: v.clone() for k, v in m.state_dict().items()} for m in (trainer.model, trainer.objective)]
-    estimate = _measure(trainer)
-    for module, state in zip((trainer.model, trainer.objective), own):
-        module.load_state_dict(state)  # buffers, such as a pool of images, move when a loss is taken
-    return estimate
+    with still(trainer.model, trainer.objective):
+        return _measure(trainer)
 
 
 def _measure(trainer: Trainer) -> Estimate:

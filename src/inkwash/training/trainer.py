@@ -43,6 +43,17 @@ class Clock:
     elapsed: float = 0.0
 
 
+@contextmanager
+def still(*modules: nn.Module) -> Iterator[None]:
+    """Put buffers back afterwards: a loss that is taken only to look at must not move a pool of images or a count of codes."""
+    before = [{k: v.clone() for k, v in m.named_buffers()} for m in modules]
+    try:
+        yield
+    finally:
+        for module, buffers in zip(modules, before):
+            module.load_state_dict(buffers, strict=False)
+
+
 class Trainer:
     """Holds everything that a checkpoint holds, and the loop. `out` gets what `inkwash.training.run` writes."""
 
@@ -180,7 +191,7 @@ class Trainer:
             for start in range(0, count, self.train.batch):
                 batch = loader.batch_at(start, min(self.train.batch, count - start)).to(self.engine.device)
                 rng = Rng.of_rows(0, batch.index, "validate", self.engine.device)
-                with self.precision.autocast(self.engine.device):
+                with still(self.objective), self.precision.autocast(self.engine.device):
                     figures = self.objective.validate(batch, Step(self.progress, self.clock.images, rng))
                 means.add("valid", {k: v * len(batch) / count for k, v in figures.items()})
         finally:
