@@ -37,7 +37,7 @@ TABLES = {
             "fashion.gan": {"en": "`gan`", "zh": "`gan`"},
             "fashion.vae": {"en": "`vae`", "zh": "`vae`"},
             "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32", "zh": "`diffusion`，仅用 AVX2，fp32"},
-            "fashion.prototype": {"en": "a flow prototype of 150 lines, the start of this project", "zh": "150 行的流匹配原型，本项目的起点"},
+            "fashion.prototype": {"en": "a flow prototype of 150 lines", "zh": "150 行的流匹配原型"},
         },
     ),
     "train_step": (
@@ -144,7 +144,8 @@ def main() -> None:
             behind.append(page)
             if "--check" not in sys.argv:
                 page.write_text(text, encoding="utf-8")
-    print("\n".join(f"{'behind' if '--check' in sys.argv else 'wrote'}: {p.relative_to(ROOT)}" for p in behind) or "every page is up to date")
+    verb = "behind" if "--check" in sys.argv else "wrote"
+    print("\n".join(f"{verb}: {p.relative_to(ROOT)}" for p in behind) or "every page is up to date")
     sys.exit(1 if behind and "--check" in sys.argv else 0)
 
 

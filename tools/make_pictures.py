@@ -2,8 +2,8 @@
 
     python tools/make_pictures.py [--runs DIR] [--out docs/pictures]
 
-DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, and demo; what is not there is passed over. Then run tools/fill_figures.py:
-it puts the pictures that exist into the pages.
+DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, and demo; what is not there is passed over. Then run
+tools/fill_figures.py, which puts the pictures that exist into the pages.
 """
 
 import argparse
