@@ -45,23 +45,18 @@ class UNet(nn.Module):
         self.label = nn.Embedding(num_classes + 1, d) if num_classes else None
         self.stem = nn.Conv2d(c_in * config.fold**2, w, 3, padding=1)
 
-        def block(channels: int, level: int, extra: int = 0) -> nn.ModuleList:
+        def block(channels: int, level: int, extra: bool = False) -> nn.ModuleList:
             attend = Attention(channels, config.head) if level in config.attention else nn.Identity()
             return nn.ModuleList([ResBlock(channels, d, extra), attend])
 
-        skips = [w]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, c in enumerate(widths):
             if level:
                 self.down.append(Down(widths[level - 1], c))
-                skips.append(c)
-            for _ in range(config.blocks):
-                self.down.append(block(c, level))
-                skips.append(c)
+            self.down.extend(block(c, level) for _ in range(config.blocks))
         self.middle = nn.ModuleList([ResBlock(c, d), Attention(c, config.head), ResBlock(c, d)])
         for level, c in reversed(list(enumerate(widths))):
-            for _ in range(config.blocks + 1):
-                self.up.append(block(c, level, extra=skips.pop()))
+            self.up.extend(block(c, level, extra=True) for _ in range(config.blocks + 1))
             if level:
                 self.up.append(Up(c, widths[level - 1]))
         self.norm = norm(c)
