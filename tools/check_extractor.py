@@ -142,9 +142,9 @@ def report(result: dict, nets: list[str]) -> None:
     for name, values in result["series"].items():
         verdict = "rises" if result["rises"][name] else "DOES NOT RISE"
         print(f"  {name:20}", *(f"{v:10.3f}" for v in values), f" {verdict}")
-    print(f"  {'spoilt sets':20}", *(f"{name.split('-')[0]:>12}" for name in nets))
+    print(f"  {'spoilt sets':20}", *(f"{name.split('-')[0]:>14}" for name in nets))
     for name, values in sorted(result["spoilt"].items(), key=lambda item: item[1]):
-        print(f"  {name:20}", *(f"{v:12.3f}" for v in values))
+        print(f"  {name:20}", *(f"{v:14.3f}" for v in values))
     if result["spearman"] is not None:
         print(f"  Spearman {result['spearman']:.3f} (bar {BAR})")
 
@@ -162,9 +162,10 @@ def main() -> int:
     net = load_squeezenet(args.extractor) if npz else load_own(args.extractor)
     judge = load_squeezenet(args.against, args.size) if args.against else None
     nets = [k.id for k in (net, judge) if k]
-    results = [check(place, net, judge, args.n, args.seed) for place in args.data]
-    for result in results:
-        report(result, nets)
+    results = []
+    for place in args.data:
+        results.append(check(place, net, judge, args.n, args.seed))
+        report(results[-1], nets)
     good = all(all(r["rises"].values()) and (r["spearman"] is None or r["spearman"] >= BAR) for r in results)
     print(json.dumps({"extractors": nets, "bar": BAR, "passed": good, "results": results}))
     return 0 if good else 1
