@@ -10,6 +10,7 @@ from inkwash.data.scenes.world import COLOURS, diameters, most_objects
 Array = np.ndarray
 
 LEAST_CHROMA = 32.0  # of 255: what is coloured at all; grounds stay below 16
+LEAST_PAINT = 0.35  # of a colour's own chroma: of renders after JPEG 0.5, of most photographs below 0.3
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ def look(image: Array) -> Seen | Unreadable:
     return Seen(len(image), z, smooth, coloured, rgb @ np.array([0.299, 0.587, 0.114], np.float32), noise, rgb)
 
 
-def _is_fringe(seen: Seen, own: Array, larger: list[Array]) -> bool:
-    """Whether these pixels are but the seam of two larger patches: beside both, and of a chroma that the two mix to."""
+def _is_fringe(seen: Seen, own: Array, others: list[Array]) -> bool:
+    """Whether these pixels are but the seam of two others: beside both, and of a chroma that the two mix to."""
     here = seen.z[own].mean()
-    near = [around(o, 2)[own] for o in larger]
-    mean = [seen.z[o].mean() for o in larger]
-    for i in range(len(larger)):
+    near = [around(o, 2)[own] for o in others]
+    mean = [seen.z[o].mean() for o in others]
+    for i in range(len(others)):
         for j in range(i):
             along = mean[j] - mean[i]
             t = min(max(((here - mean[i]) * np.conj(along)).real / max(abs(along) ** 2, 1e-6), 0), 1)
@@ -123,9 +124,8 @@ def find_patches(seen: Seen) -> list[Patch] | Unreadable:
         own = coloured & (kind == k)
         blocks = own[1:, 1:] & own[:-1, 1:] & own[1:, :-1] & own[:-1, :-1]
         if own.sum() > least and blocks.sum() > 0.35 * least:
-            found.append((int(own.sum()), k, own))
-    found.sort(key=lambda f: -f[0])
-    kept = [k for n, (_, k, own) in enumerate(found) if not _is_fringe(seen, own, [f[2] for f in found[:n]])]
+            found.append((k, own))
+    kept = [k for k, own in found if not _is_fringe(seen, own, [other for _, other in found if other is not own])]
     if not kept:
         return Unreadable("nothing has a colour of the world")
     if len(kept) > most_objects(seen.side):
@@ -138,6 +138,8 @@ def find_patches(seen: Seen) -> list[Patch] | Unreadable:
         hue /= max(abs(hue), 1e-6)
         # Edges are diluted by the ground: the upper quartile stands for the inside.
         paint = complex(hue) * float(np.quantile((seen.z[own] * np.conj(hue)).real, 0.75))
+        if abs(paint) < LEAST_PAINT * abs(PAINTS[k]):
+            return Unreadable(f"the {NAMES[k]} is too weak")
         patches.append(Patch(NAMES[k], own, paint))
     return patches
 

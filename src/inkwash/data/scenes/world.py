@@ -93,7 +93,7 @@ def most_objects(side: int) -> int:
 
 def diameters(side: int) -> dict[str, float]:
     """The diameter that each size name stands for, in units of the side."""
-    return dict(zip(SIZES, (0.33, 0.44, 0.57) if side < 64 else (0.18, 0.27, 0.40)))
+    return dict(zip(SIZES, (0.35, 0.45, 0.58) if side < 64 else (0.18, 0.27, 0.40)))
 
 
 @lru_cache(256)
@@ -115,6 +115,20 @@ def covered(back: Object, front: Sequence[Object], n: int = 64) -> float:
     area = _silhouette(back.shape, back.x, back.y, back.diameter, n)
     hidden = np.logical_or.reduce([_silhouette(o.shape, o.x, o.y, o.diameter, n) for o in near])
     return float((area & hidden).sum() / max(area.sum(), 1))
+
+
+def enclosed(o: Object, others: Sequence[Object], n: int = 64) -> float:
+    """The share of the pixels around `o` that belong to `others`: 0 for an object that stands alone, 1 for one inside another."""
+    near = [p for p in others if math.hypot(p.x - o.x, p.y - o.y) < 0.71 * (o.diameter + p.diameter) + 2 / n]
+    if not near:
+        return 0.0
+    area = _silhouette(o.shape, o.x, o.y, o.diameter, n)
+    grown = area.copy()
+    for axis in (0, 1):
+        for step in (1, -1):
+            grown |= np.roll(area, step, axis)
+    rim = grown & ~area
+    return float((rim & np.logical_or.reduce([_silhouette(p.shape, p.x, p.y, p.diameter, n) for p in near])).sum() / rim.sum())
 
 
 def holds(a: Object, relation: str, b: Object) -> bool:
