@@ -18,6 +18,7 @@ from inkwash.training.run import train
 
 SOURCE = "scenes?objects=1&plain=true&size=32&count=20000"
 SAMPLES = 100
+GUIDANCE = 2.5
 
 
 def shown(image: torch.Tensor) -> str | None:
@@ -33,20 +34,21 @@ def run(out: str, budget: str, json: bool) -> None:
     if (place / "run.json").exists():
         raise FileError(f"{out} holds a run already: name another folder with --out, or remove it.")
     console.print(f"1. Training a diffusion model on `scenes`, one object a picture, for {duration(seconds(budget))}.")
-    settings = {"train.samples": 36, "data.validation": None}
+    settings = {"train.samples": 36, "data.validation": None, "train.batch": 32, "train.warm_up": 1000}  # many small steps: time is short
     train(configure("diffusion", SOURCE, budget=budget, settings=settings), place)
-    console.print(f"2. Drawing {SAMPLES} pictures, every class in turn.")
+    console.print(f"2. Drawing {SAMPLES} pictures, every class in turn, with guidance {GUIDANCE}.")
     loaded = load(place)
     label = torch.arange(SAMPLES) % len(loaded.classes)
     with progress("sampling") as on_step:
-        images = loaded.sample(SAMPLES, 0, label, SAMPLES, on_step)
+        images = loaded.sample(SAMPLES, 0, label, SAMPLES, on_step, guidance=GUIDANCE)
     console.print("3. Reading them back: what does each show?")
     asked = [loaded.classes[i] for i in label]
     read = [shown(image) for image in images]
     right = float(np.mean([a == r for a, r in zip(asked, read)]))
     marks = [a if a == r else f"{a} ?" for a, r in zip(asked, read)]
     picture = place / "samples.png"
-    save_png(picture, grid(images, columns=10, labels=marks), {"model": str(place / "model"), "seeds": f"0 to {SAMPLES - 1}"})
+    facts = {"model": str(place / "model"), "seeds": f"0 to {SAMPLES - 1}", "guidance": GUIDANCE}
+    save_png(picture, grid(images, columns=10, labels=marks), facts)
     pictures = [str(picture), *(str(p) for p in sorted((place / "samples").glob("*.png"))[-1:])]
     record = {"pictures": pictures, "share_right": right, "samples": SAMPLES, "seconds": round(monotonic() - begin, 1), "run": out}
     tell(record, json, _closing(out, pictures, right, record["seconds"]))
@@ -59,7 +61,7 @@ def _closing(out: str, pictures: list[str], right: float, spent: float) -> list[
         f"{right:.0%} of {SAMPLES} samples show the shape and colour asked for ({duration(spent)} in all).",
         "",
         "Next, try:",
-        f"  inkwash sample {out} -n 16 --class 'red circle' --out red-circles",
+        f"  inkwash sample {out} -n 16 --class 'red circle' --guidance {GUIDANCE} --out red-circles",
         f"  inkwash show {out}/samples.png",
         "  inkwash train diffusion --data YOUR_FOLDER --budget 10m --out runs/mine",
     ]
