@@ -194,9 +194,9 @@ def load_model(folder: Path) -> Model:
     if not isinstance(values, dict) or "kind" not in values:
         raise FileError(f"{folder / CONFIG} does not say what kind of model it describes.")
     config = lookup(values["kind"], MODELS).parse(values)
-    model = config.build()
     tensors, note = load_tensors(folder / WEIGHTS)
     if _parsed(note, type(config)) != config:
         raise FileError(f"{folder} is damaged: {CONFIG} differs from the configuration in {WEIGHTS}.")
+    model = config.build()
     fill_state(model, tensors, folder / WEIGHTS)
     return model.eval()

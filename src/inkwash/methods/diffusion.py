@@ -17,7 +17,7 @@ Diffusion Guidance. 5. Esser et al. 2024, Scaling Rectified Flow Transformers (l
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,7 +38,7 @@ class DiffusionConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`."""
 
     kind: Literal["diffusion"] = "diffusion"
-    shape: tuple[int, int, int]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     classes: tuple[str, ...] = ()
     path: PathName = "flow"
     prediction: Prediction = "flow"

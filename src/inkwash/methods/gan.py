@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +34,7 @@ class GANConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label. latent: length of the noise vector. hidden: width of the mapping from it."""
 
     kind: Literal["gan"] = "gan"
-    shape: tuple[int, int, int]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     classes: tuple[str, ...] = ()
     latent: int = Field(64, ge=1)
     hidden: int = Field(256, ge=1)

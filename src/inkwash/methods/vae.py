@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +35,7 @@ class VAEConfig(ModelConfig):
     """shape: (C, H, W). latent: how many numbers. likelihood: of pixels given the latent."""
 
     kind: Literal["vae"] = "vae"
-    shape: tuple[int, int, int]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     classes: tuple[str, ...] = ()
     latent: int = Field(64, ge=1)
     likelihood: Literal["logistic", "bernoulli"] = "logistic"

@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head: int = 128, context: int | None = None):
         super().__init__()
-        self.heads = max(1, channels // head)
+        self.heads = next(n for n in range(max(1, channels // head), 0, -1) if channels % n == 0)
         self.norm = norm(channels)
         self.q = nn.Linear(channels, channels)
         self.kv = nn.Linear(context or channels, 2 * channels)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,11 +19,11 @@ class PyramidConfig(Config):
     fold: pixels folded into channels at the door. smallest: levels are added while the map's short side stays at least this.
     """
 
-    width: int = 64
-    most: int = 256
-    blocks: int = 1
-    fold: int = 2
-    smallest: int = 4
+    width: int = Field(64, ge=1)
+    most: int = Field(256, ge=1)
+    blocks: int = Field(1, ge=0)
+    fold: int = Field(2, ge=1)
+    smallest: int = Field(4, ge=1)
 
     def levels(self, height: int, width: int) -> int:
         side = min(height, width) / self.fold

@@ -6,6 +6,7 @@ the lowest resolution; maps are halved and doubled by 1x1 convolutions.
 """
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,12 +21,12 @@ class UNetConfig(Config):
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
     """
 
-    width: int = 64
-    mults: tuple[int, ...] = (1, 2)
-    blocks: int = 2
-    fold: int = 2
+    width: int = Field(64, ge=2, multiple_of=2)
+    mults: tuple[PositiveInt, ...] = Field((1, 2), min_length=1)
+    blocks: int = Field(2, ge=0)
+    fold: int = Field(2, ge=1)
     attention: tuple[int, ...] = ()
-    head: int = 128
+    head: int = Field(128, ge=1)
 
     @property
     def stride(self) -> int:

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from inkwash.core.batch import CONDITION_FIELDS, Batch, Condition, Step
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Model
+from inkwash.core.objective import Phase
+from inkwash.core.rng import Rng
+
+
+def test_a_condition_carries_what_is_there():
+    c = Condition(label=torch.arange(4), mask=torch.ones(4, 1, 2, 2))
+    assert c.names() == {"label", "mask"} and set(CONDITION_FIELDS) == set(vars(c))
+    part = c[1:3]
+    assert part.label.tolist() == [1, 2] and part.mask.shape == (2, 1, 2, 2) and part.image is None
+    assert c.map(lambda t: t + 1).label.tolist() == [1, 2, 3, 4]
+    assert Condition().names() == set() and Condition()[0:1] == Condition()
+
+
+def test_a_batch_is_cut_into_rows_with_everything_they_carry():
+    b = Batch(torch.randn(4, 1, 2, 2), Condition(label=torch.arange(4)), torch.arange(10, 14), [("a",), (), ("c", "d"), ("e",)])
+    part = b[2:]
+    assert len(b) == 4 and len(part) == 2
+    assert torch.equal(part.image, b.image[2:]) and part.cond.label.tolist() == [2, 3]
+    assert part.index.tolist() == [12, 13] and part.text == [("c", "d"), ("e",)]
+    assert Batch(b.image, b.cond, b.index)[:1].text is None
+
+
+def test_a_step_alone_gathers_and_reduces_nothing():
+    s, x = Step(0.5, 3, Rng([0])), torch.ones(2)
+    assert s.gather(x) is x and s.reduce(x) is x
+
+
+def test_a_phase_counts_shared_parameters_once():
+    shared = torch.nn.Linear(2, 2)
+    outer = torch.nn.Sequential(shared, torch.nn.Linear(2, 1))
+    assert len(list(Phase("main", (outer, shared)).parameters())) == 4
+
+
+def test_a_model_checks_conditions():
+    class Picky(Model):
+        accepts, requires = frozenset({"label", "image"}), frozenset({"image"})
+
+    m = Picky(None)
+    m.check(Condition(image=torch.ones(1, 1, 2, 2)))
+    with pytest.raises(ConfigError, match="does not take tokens; it takes image, label"):
+        m.check(Condition(image=torch.ones(1, 1, 2, 2), tokens=torch.ones(1, 1)))
+    with pytest.raises(ConfigError, match="needs image"):
+        m.check(Condition())
+    with pytest.raises(ConfigError, match="takes no condition at all"):
+        Model(None).check(Condition(label=torch.ones(1)))
