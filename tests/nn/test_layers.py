@@ -71,12 +71,13 @@ def test_residual_branches_start_as_the_identity():
     x = torch.randn(2, 8, 4, 4)
     assert torch.equal(Attention(8)(x), x)
     assert torch.equal(ResBlock(8)(x), x)
-    assert torch.equal(ResBlock(8, embedding=3, extra=2)(x, torch.randn(2, 3), torch.randn(2, 2, 4, 4)), x)
+    skip = torch.randn(2, 8, 4, 4)
+    assert torch.equal(ResBlock(8, embedding=3, extra=True)(x, torch.randn(2, 3), skip), x + skip)
 
 
 def test_a_blocks_second_input_and_embedding_matter():
-    block = stirred(ResBlock(4, embedding=3, extra=2))
-    x, e, extra = (torch.randn(2, *s, dtype=torch.float64) for s in ((4, 6, 6), (3,), (2, 6, 6)))
+    block = stirred(ResBlock(4, embedding=3, extra=True))
+    x, e, extra = (torch.randn(2, *s, dtype=torch.float64) for s in ((4, 6, 6), (3,), (4, 6, 6)))
     rows_are_independent(block, x, e, extra)
     assert not torch.allclose(block(x, e, extra), block(x, e + 1, extra))
     assert not torch.allclose(block(x, e, extra), block(x, e, extra + torch.randn_like(extra)))

@@ -89,6 +89,17 @@ def model_folder(path: str | Path) -> Path:
     raise FileError(f"{path} {what}.")
 
 
+def _data_facts(path: Path, classes: int) -> dict[str, Any]:
+    """What metrics.json tells of the training set; nothing where there is no such file, as in a folder of config and weights only."""
+    facts = read_json(path) if path.is_file() else {}
+    data = facts.get("data", {}) if isinstance(facts, dict) else None
+    counts = data.get("label_counts", []) if isinstance(data, dict) else None
+    counted = isinstance(counts, list) and all(isinstance(c, int) and c >= 0 for c in counts)
+    if not counted or (classes and counts and len(counts) != classes):
+        raise FileError(f"{path} is damaged: it does not tell the training set's labels as inkwash train writes them.")
+    return data
+
+
 def load(path: str | Path, device: str = "auto", precision: str = "auto") -> Loaded:
     """Load a run or a model folder. Raises FileError where it is not one or is damaged.
 
@@ -99,8 +110,7 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto") -> Loa
     where = choose_device(device)
     chosen = choose_precision(where, precision)
     model = chosen.place(load_model(place).to(where))
-    facts = read_json(place / "metrics.json") if (place / "metrics.json").is_file() else {}
-    data = facts.get("data", {})
+    data = _data_facts(place / "metrics.json", len(getattr(model.config, "classes", ())))
     named = Path(path).resolve()
     name = named.parent.name if named.name == "model" else named.name
     return Loaded(model, place, name, data.get("label_counts", []), data, chosen)
