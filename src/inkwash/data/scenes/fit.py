@@ -18,6 +18,7 @@ Array = np.ndarray
 
 SHAPES = tuple(DISTANCES)
 REACH, CELLS = 0.75, 192  # the tables span [-REACH, REACH]^2 diameters: from there on every template is zero
+HOLD = (0.05, 0.05, 0.05)  # textures, in units of the shape's energy
 LIGHTS = tuple((math.cos(a), math.sin(a)) for a in (-2.7, -1.95, -1.2, -0.45))
 
 
@@ -60,7 +61,9 @@ def softener(n: int, blur: float | str) -> Array | None:
 def _soften(maps: Array, blur: float | str) -> Array:
     if blur == 0:
         return maps
-    return softener(maps.shape[-2], blur) @ maps @ softener(maps.shape[-1], blur).T
+    height, width = maps.shape[-2:]
+    wide = maps.reshape(-1, width) @ softener(width, blur).T
+    return (softener(height, blur) @ wide.reshape(-1, height, width)).reshape(maps.shape)
 
 
 def starts(mass: Array) -> Array:
@@ -84,11 +87,19 @@ class Laid:
     at: Array
     size: Array
 
+    def patterns(self) -> list[Array]:
+        return [pattern(t, self.u, self.v, 1 / self.size) - 0.5 for t in ("striped", "dotted", "checked")]
+
     def slopes(self) -> tuple[Array, Array, Array]:
         """Derivatives of the coverage by x, y and diameter, each (B, h, w) and in pixels."""
-        edge = (self.cover > 0) & (self.cover < 1)
-        sx, sy = _tables()[1][self.at] * edge, _tables()[2][self.at] * edge
-        return sx, sy, self.u * sx + self.v * sy - self.distance * edge
+        at = np.flatnonzero((self.cover > 0) & (self.cover < 1))  # all is flat elsewhere
+        where = self.at.ravel()[at]
+        out = np.zeros((3, *self.cover.shape), np.float32)
+        x, y, d = out.reshape(3, -1)
+        x[at], y[at] = _tables()[1][where], _tables()[2][where]
+        one = np.ones_like(self.cover)
+        d[at] = (self.u * one).ravel()[at] * x[at] + (self.v * one).ravel()[at] * y[at] - self.distance.ravel()[at]
+        return tuple(out)
 
 
 def lay(theta: Array, height: int, width: int) -> Laid:
@@ -115,7 +126,8 @@ class Colour:
 
     def parts(self, laid: Laid, theta: Array) -> tuple[list[Array], list[Array], list[float]]:
         """Maps shown inside the object, maps shown outside it, and how strongly each one's share is held near zero."""
-        return [np.ones_like(laid.cover), laid.u, laid.v], [], [0, 0.02, 0.02]
+        one = np.ones_like(laid.cover)
+        return [one, laid.u, laid.v, *laid.patterns()], [], [0, 0.02, 0.02, *HOLD]
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ class Brightness:
     def parts(self, laid: Laid, theta: Array) -> tuple[list[Array], list[Array], list[float]]:
         one = np.ones_like(laid.cover)
         u, v = laid.u * one, laid.v * one
-        inside = [one, u, v, *(pattern(t, u, v, 1 / laid.size) - 0.5 for t in ("striped", "dotted", "checked"))]
+        inside = [one, u, v, *laid.patterns()]
         shadows = []
         for light in LIGHTS:
             step, soft = cast(laid.size[:, :, 0] / self.side)

@@ -40,10 +40,18 @@ def _goal(seen: Seen, patch: Patch, patches: list[Patch], front: list[Patch]) ->
         if other in front:
             trust[own | seam] = 0
         else:
-            apart = patch.paint - other.paint
             goal[own] = 0
-            goal[seam] = np.clip(((z - other.paint) * np.conj(apart)).real / abs(apart) ** 2, -0.2, 1.3)[seam]
+            goal[seam] = np.clip(_share(z[seam], patch.paint, other.paint), -0.2, 1.3)
     return goal, trust
+
+
+def _share(z: Array, paint: complex, other: complex) -> Array:
+    """How much of `paint` is mixed into each z beside some of `other`, which may lie in shadow."""
+    turn = paint * other.conjugate()
+    if abs(turn.imag) > 0.35 * abs(turn):
+        return (z * np.conj(other)).imag / turn.imag
+    apart = paint - other  # opposite hues: no telling a shadow from a mixture, so no shadow
+    return ((z - other) * np.conj(apart)).real / abs(apart) ** 2
 
 
 def _best_rows(fit: Laying, within: float = math.inf) -> Laying:
@@ -106,13 +114,13 @@ def _settle(seen: Seen, patch: Patch, patches: list[Patch], front: list[Patch], 
 
 def _free_fits(seen: Seen, patches: list[Patch]) -> tuple[dict[Patch, Laying], float | str]:
     """Each patch fitted as though whatever it touches hid it, and the blur that suits the picture best."""
-    fits, total = {}, {}
-    for blur in BLURS:
-        sharp = fits.get(BLURS[0])
-        fits[blur] = {p: _lay(seen, p, patches, p.touching, blur, sharp and sharp[p].theta) for p in patches}
-        total[blur] = sum(f.error[0] * abs(p.paint) ** 2 for p, f in fits[blur].items())
+    sharp = {p: _lay(seen, p, patches, p.touching, 0) for p in patches}
+    total = {}
+    for blur in BLURS:  # the best few shapes are enough to tell the blur
+        fits = {p: _lay(seen, p, patches, p.touching, blur, f.theta[:3]) if blur else f for p, f in sharp.items()}
+        total[blur] = sum(f.error[0] * abs(p.paint) ** 2 for p, f in fits.items())
     blur = min(total, key=total.get)
-    return fits[blur], blur
+    return {p: _lay(seen, p, patches, p.touching, blur, f.theta) if blur else f for p, f in sharp.items()}, blur
 
 
 def _explain(seen: Seen, patches: list[Patch]) -> list[Laying]:
@@ -127,7 +135,7 @@ def _explain(seen: Seen, patches: list[Patch]) -> list[Laying]:
             cost = []
             for a, b in ((p, q), (q, p)):
                 rest = [t for t in a.touching if t is not b]
-                whole = _lay(seen, a, patches, rest, blur, np.concatenate((free[a].theta, _plain_guess(a))))
+                whole = _lay(seen, a, patches, rest, blur, _again(a, free[a].theta[:4]))
                 cost.append(whole.error[0] * levels[a] + free[b].error[0] * levels[b])
             a, b = (p, q) if cost[0] <= cost[1] else (q, p)
             front[b].append(a)
@@ -135,7 +143,7 @@ def _explain(seen: Seen, patches: list[Patch]) -> list[Laying]:
     for p in patches:
         fit = free[p]
         if len(front[p]) < len(p.touching):
-            fit = _lay(seen, p, patches, front[p], blur, np.concatenate((fit.theta, _plain_guess(p))))
+            fit = _lay(seen, p, patches, front[p], blur, _again(p, fit.theta))
         out.append(_settle(seen, p, patches, front[p], fit, blur))
     for _ in patches:  # the longest chain of patches behind gives the depth
         for back, nearer in front.items():
@@ -144,8 +152,9 @@ def _explain(seen: Seen, patches: list[Patch]) -> list[Laying]:
     return out
 
 
-def _plain_guess(patch: Patch) -> Array:
-    return starts(patch.own[patch.window].astype(np.float32))
+def _again(patch: Patch, rows: Array) -> Array:
+    """The rows and, for each one's shape, a guess from the patch as it is seen."""
+    return np.concatenate((rows, starts(patch.own[patch.window].astype(np.float32))[rows[:, 0].astype(int)]))
 
 
 def _size_name(diameter: float, side: int) -> str:

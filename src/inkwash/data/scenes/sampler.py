@@ -94,8 +94,7 @@ def _place(draws: Draws, objects: list[Object], relation: str | None) -> list[Ob
     return placed
 
 
-def _propose(draws: Draws, side: int, settings: Settings) -> Scene | None:
-    count = 1 + draws.below(min(settings.objects or 4, most_objects(side)))
+def _propose(draws: Draws, side: int, settings: Settings, count: int) -> Scene | None:
     scale = diameters(side)
     depth = draws.several(range(count), count)
     relation = draws.pick(RELATIONS) if count > 1 else None
@@ -127,8 +126,9 @@ def sample(seed: int, index: int, size: int = 32, settings: Settings = Settings(
     if split not in SPLITS:
         raise ConfigError(f"scenes have no split {split!r}; {nearest(split, SPLITS)}")
     draws = Draws(seed, index, SPLITS.index(split))
+    count = 1 + draws.below(min(settings.objects or 4, most_objects(size)))
     while True:  # a proposal is accepted with a chance above a tenth, so this ends
-        scene = _propose(draws, size, settings)
+        scene = _propose(draws, size, settings, count)
         free = split == "all" or not settings.holdout
         if scene is not None and (free or (split_of(scene) == "test") == (split == "test")):
             return scene

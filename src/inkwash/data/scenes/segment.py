@@ -99,41 +99,54 @@ def look(image: Array) -> Seen | Unreadable:
     return Seen(len(image), z, smooth, coloured, rgb @ np.array([0.299, 0.587, 0.114], np.float32), noise, rgb)
 
 
-def _is_fringe(seen: Seen, own: Array, others: list[Array]) -> bool:
-    """Whether these pixels are but the seam of two others: beside both, and of a chroma that the two mix to."""
-    here = seen.z[own].mean()
-    near = [around(o, 2)[own] for o in others]
-    mean = [seen.z[o].mean() for o in others]
-    for i in range(len(others)):
-        for j in range(i):
-            along = mean[j] - mean[i]
-            t = min(max(((here - mean[i]) * np.conj(along)).real / max(abs(along) ** 2, 1e-6), 0), 1)
-            if (near[i] & near[j]).mean() > 0.5 and abs(here - mean[i] - t * along) < 35:
-                return True
-    return False
+def _mends(k: int, i: int, j: int) -> bool:
+    """Whether paints i and j can mix to something of the hue k: it lies between theirs, or they are nearly opposite."""
+    turn, part = HUES[j] * np.conj(HUES[i]), HUES[k] * np.conj(HUES[i])
+    wide, here = float(np.angle(turn)), float(np.angle(part))
+    return abs(wide) > 2.6 or 0 < here / wide < 1
+
+
+def _without_seams(kind: Array, likeness: Array, common: list[int]) -> Array:
+    """Where two colours meet they mix to hues of neither: such pixels go to the one of the two that they are more like."""
+    owns = {k: kind == k for k in common}
+    grown = {k: around(own, 2) for k, own in owns.items()}
+    kind = kind.copy()
+    for k in common:
+        others = [o for o in common if o != k]
+        for n, i in enumerate(others):
+            for j in others[:n]:
+                if _mends(k, i, j):
+                    seam = owns[k] & grown[i] & grown[j]
+                    kind[seam] = np.where(likeness[i] > likeness[j], i, j)[seam]
+    return kind
+
+
+def _common(kind: Array, least: float) -> list[int]:
+    """The colours of enough pixels, a third of them in blocks of two by two."""
+    found = []
+    for k in range(len(NAMES)):
+        own = kind == k
+        if own.sum() > least and (own[1:, 1:] & own[:-1, 1:] & own[1:, :-1] & own[:-1, :-1]).sum() > 0.35 * least:
+            found.append(k)
+    return found
 
 
 def find_patches(seen: Seen) -> list[Patch] | Unreadable:
-    """One patch for each colour that covers enough, fringes between two others left out."""
-    coloured = seen.coloured
+    """One patch for each colour that covers enough."""
     likeness = (seen.smooth[None] * np.conj(HUES)[:, None, None]).real
-    kind = likeness.argmax(0)
+    kind = np.where(seen.coloured, likeness.argmax(0), -1)
     least = (0.8 * diameters(seen.side)["small"] * seen.side) ** 2 * 0.2
-    found = []
-    for k in range(len(NAMES)):
-        own = coloured & (kind == k)
-        blocks = own[1:, 1:] & own[:-1, 1:] & own[1:, :-1] & own[:-1, :-1]
-        if own.sum() > least and blocks.sum() > 0.35 * least:
-            found.append((k, own))
-    kept = [k for k, own in found if not _is_fringe(seen, own, [other for _, other in found if other is not own])]
+    kind = _without_seams(kind, likeness, _common(kind, least))
+    kept = _common(kind, least)
     if not kept:
         return Unreadable("nothing has a colour of the world")
     if len(kept) > most_objects(seen.side):
         return Unreadable(f"{len(kept)} colours where at most {most_objects(seen.side)} objects can be")
-    kind = np.array(kept)[likeness[kept].argmax(0)]
+    nearest = np.array(kept)[likeness[kept].argmax(0)]
+    kind = np.where(seen.coloured & ~np.isin(kind, kept), nearest, kind)
     patches = []
     for k in kept:
-        own = coloured & (kind == k)
+        own = kind == k
         hue = seen.z[own].sum()
         hue /= max(abs(hue), 1e-6)
         # Edges are diluted by the ground: the upper quartile stands for the inside.
