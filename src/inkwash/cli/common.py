@@ -41,7 +41,8 @@ def tell(record: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
 def progress(what: str) -> Iterator[OnStep]:
     """A bar with an ETA for work whose total is known: yields on_step(done, total)."""
     count = TextColumn("{task.completed:.0f}/{task.total:.0f}")
-    with Progress(TextColumn(what), BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+    columns = (TextColumn(what), BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=1)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -26,11 +26,12 @@ def run(
     json: bool,
 ) -> None:
     user_code(code)
-    place = Path(out)
+    place, runner = Path(out), Runner(device, precision)
+    runner.model(model)
     make_folder(place)
     request = Request(model=model, n=n, seed=seed, label=label, options={**named, **pairs(options)}, batch=batch)
     with progress("sampling") as on_step:
-        (result,) = Runner(device, precision).run([request], on_step)
+        (result,) = runner.run([request], on_step)
     for i, (image, facts) in enumerate(zip(result.images, result.facts)):
         save_png(place / f"{i:05d}.png", image, facts)
     shown = min(n, IN_GRID)

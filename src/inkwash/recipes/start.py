@@ -1,5 +1,6 @@
 """From a recipe's name, data and wishes to a run: what `inkwash train` and `inkwash.train` both call."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,10 @@ def seconds(text: str | float) -> float:
     """A length of time in seconds: 90, "90s", "10m", "2h", "1h30m". Raises ConfigError."""
     if isinstance(text, (int, float)):
         return float(text)
-    total, digits = 0.0, ""
-    for c in text.strip().lower():
-        if c.isdigit() or c == ".":
-            digits += c
-        elif c in "smhd" and digits:
-            total += float(digits) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[c]
-            digits = ""
-        else:
-            raise ConfigError(f"{text!r} is not a length of time: write 90s, 10m, 2h or 1h30m.")
-    total += float(digits or 0)
-    if total <= 0:
+    plain = text.strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]|$)", plain, re.ASCII)
+    total = sum(float(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}[unit] for number, unit in parts)
+    if total <= 0 or "".join(map("".join, parts)) != plain:
         raise ConfigError(f"{text!r} is not a length of time: write 90s, 10m, 2h or 1h30m.")
     return total
 
