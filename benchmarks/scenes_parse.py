@@ -1,8 +1,9 @@
 """How well `parse` reads the world of scenes: `python benchmarks/scenes_parse.py -n 1000 --photos PHOTOS.zip`.
 
-Prints, for renders at 32 and 64 pixels, clean and after noise (standard deviation 8 of 255), JPEG (quality 75) or a blur (Gaussian of radius
-1), the share of objects whose shape, colour and size are read right (in a picture called unreadable none is), the share of scenes read
-right as a whole, and the processor's milliseconds an image. With --photos, a source of photographs, the share of them called unreadable.
+Prints, for renders at 32 and 64 pixels, clean and after noise (standard deviation 8 of 255), JPEG (quality 75) or a blur (Gaussian
+of radius 1), the share of objects whose shape, colour and size are read right (in a picture called unreadable none is), the share of
+scenes read right as a whole, and the processor's milliseconds an image. With --photos, a source of photographs, the share of them
+called unreadable.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError, DataError
@@ -53,8 +54,6 @@ def test_training_images_read_zero_and_the_floor_is_the_held_out_split(tmp_path)
     folder = tmp_path / "same"
     folder.mkdir()
     for i, image in enumerate(np.load(source)["train_x"]):
-        from PIL import Image
-
         Image.fromarray(image).save(folder / f"{i}.png")
     net = Means()
     report = evaluate_folder(str(folder), source, net=net, metrics="fd")
@@ -69,8 +68,6 @@ def test_a_worse_set_reads_a_larger_distance(tmp_path):
     source = write_npz(tmp_path / "a.npz", n=40, test=20, classes=0)
     write_folder(tmp_path / "inverted", n=20, classes=())
     for path in (tmp_path / "inverted").glob("*.png"):
-        from PIL import Image, ImageOps
-
         ImageOps.invert(Image.open(path)).save(path)
     report = evaluate_folder(str(tmp_path / "inverted"), source, net=Means(), metrics="fd")
     assert figure(report, "inverted", "FD").value > 5 * figure(report, "held-out (floor)", "FD").value
@@ -132,3 +129,17 @@ def test_refusals_name_what_is_possible(tmp_path):
     one = write_folder(tmp_path / "one", n=1, classes=())
     with pytest.raises(DataError, match="holds 1 image"):
         evaluate_folder(one, source, net=Means())
+
+
+def test_pairs_are_found_by_name(tmp_path):
+    write_folder(tmp_path / "real", n=6, size=(12, 14), classes=())
+    write_folder(tmp_path / "made", n=6, size=(12, 14), classes=())
+    for path in (tmp_path / "made").glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) ^ 4).save(path)  # four grey levels off everywhere
+    report = evaluate_folder(str(tmp_path / "made"), str(tmp_path / "real"), metrics="psnr,ssim")
+    assert figure(report, "made", "PSNR dB").value == pytest.approx(20 * np.log10(255 / 4), abs=1e-6)
+    assert 0.5 < figure(report, "made", "SSIM").value < 1
+    (tmp_path / "other").mkdir()
+    Image.new("RGB", (12, 14)).save(tmp_path / "other" / "unknown.png")
+    with pytest.raises(DataError, match="pairs are found by file name"):
+        evaluate_folder(str(tmp_path / "other"), str(tmp_path / "real"), metrics="psnr")

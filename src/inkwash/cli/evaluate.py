@@ -29,7 +29,8 @@ def run(
     if not path.exists():
         raise FileError(f"There is no {what}: name a run, a model folder, or a folder of images.")
     if not ((path / "run.json").is_file() or (path / CONFIG).is_file()):
-        report = evaluate_folder(what, data, n, metrics, extractor(extractor_name), progress)
+        net = extractor(extractor_name) if DISTANCES & set(wanted(metrics, None)) else None
+        report = evaluate_folder(what, data, n, metrics, net, progress)
         return tell(report.record(), json, [report.text()])
     loaded = load(path, device)
     needs_net = DISTANCES & set(wanted(metrics, loaded))

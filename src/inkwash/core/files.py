@@ -67,7 +67,8 @@ def make_folder(path: Path) -> None:
 def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder anew: fill(temporary) beside it, then swap. The old folder goes only once the new one has its name.
 
-    A crash between the two renames leaves the old folder under its other name: `settle_folder` puts it back.
+    A crash between the two renames leaves the old folder under its other name: `settle_folder` puts it back. Raises FileError
+    where the disk refuses, and the old folder stays.
     """
     fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     shutil.rmtree(fresh, ignore_errors=True)

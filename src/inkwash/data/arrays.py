@@ -112,7 +112,7 @@ def pixels(x: np.ndarray, name: str) -> np.ndarray:
 
 
 def whole_labels(y: np.ndarray, name: str) -> np.ndarray:
-    """Labels (N,), (N, 1) or one-hot (N, K) to int64 (N,)."""
+    """Labels (N,), (N, 1) or one-hot (N, K) to int64 (N,). Raises DataError for others."""
     if y.ndim == 2:
         y = y[:, 0] if y.shape[1] == 1 else y.argmax(1)
     if y.ndim != 1 or y.dtype.kind not in "iuf" or (y != np.floor(y)).any() or (len(y) and y.min() < 0):
@@ -124,6 +124,7 @@ def npz_source(place: str, split: str = "train") -> ArraySource:
     """An .npz with keys `[SPLIT_]x|images|packed`, `[SPLIT_]y|labels` and `classes`.
 
     packed: uint8 (N, B), eight pixels a byte (numpy.packbits along axis 1), read as square images of 0 and 255.
+    Raises DataError for a file that is damaged, pickled or without images.
     """
     path = Path(place).expanduser()
     try:
@@ -180,7 +181,10 @@ def idx_source(place: str, split: str = "train") -> ArraySource:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An array in IDX form (LeCun et al., the MNIST page): 0 0 type rank, big-endian sizes, values; plain or gzipped."""
+    """An array in IDX form (LeCun et al., the MNIST page): 0 0 type rank, big-endian sizes, values; plain or gzipped.
+
+    Raises DataError for a file that is cut short or of another form.
+    """
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -197,7 +201,10 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def digits_source(place: str = "digits", split: str = "train") -> ArraySource:
-    """The 1,797 handwritten digits of scikit-learn (Alpaydin and Kaynak 1998), 8x8, 17 grey levels spread over 0..255."""
+    """The 1,797 handwritten digits of scikit-learn (Alpaydin and Kaynak 1998), 8x8, 17 grey levels spread over 0..255.
+
+    Raises DataError without scikit-learn.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -29,6 +29,7 @@ def hf_source(
     """`hf:NAME` from the hub, which uses the network, or a folder written by `save_to_disk`.
 
     image, label, text: columns, found by their type and usual names unless given. config, revision: which variant of NAME.
+    Raises DataError without the extra, or where it cannot be loaded.
     """
     try:
         import datasets

@@ -29,7 +29,10 @@ def open_source(spec: str, split: str | None = None, **options: Any) -> Source:
 
 
 def parse_spec(spec: str) -> tuple[str, str | None, dict[str, Any]]:
-    """Place, split and options of a spec; a path that exists as it stands is only a place."""
+    """Place, split and options of a spec; a path that exists as it stands is only a place.
+
+    Raises ConfigError for options that are not key=value.
+    """
     if _exists(spec):
         return spec, None, {}
     place, split = _cut(spec)

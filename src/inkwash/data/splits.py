@@ -40,7 +40,7 @@ def held_out(names: Sequence[str], group: str | None = None) -> np.ndarray:
     """bool (N,): the tenth that is held out, by a hash of each name, so that it stays put when files come and go.
 
     group: a regular expression; what it matches is cut from a name before hashing, so that variants of one thing stay together.
-    Of two groups or more at least one is held out and at least one is not.
+    Of two groups or more at least one is held out and at least one is not. Raises ConfigError for a pattern that is none.
     """
     if group is not None:
         try:

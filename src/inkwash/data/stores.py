@@ -72,6 +72,8 @@ class FolderStore(Store):
 
 
 class ZipStore(Store):
+    """Members of a zip archive; raises DataError for a damaged one."""
+
     def __init__(self, path: Path):
         self.path = path
         try:

@@ -18,8 +18,10 @@ from torch import Tensor
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
 from inkwash.core.model import Autoencoder, Likelihood, Sampler
+from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
-from inkwash.data import Dataset, Loader, View, open_source
+from inkwash.data import Dataset, Loader, Source, View, open_source
+from inkwash.data.decode import to_channels
 from inkwash.inference.features import MOST, features_of
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet, extract
@@ -33,6 +35,7 @@ from inkwash.metrics.tables import Figure, Table
 
 METRICS = ("fd", "kid", "prdc", "memory", "bpd", "psnr", "ssim")
 DISTANCES = frozenset(METRICS[:4])
+PAIRED = frozenset(METRICS[5:])
 FEW = 2000  # samples whose nearest training image is looked for, and images that likelihoods and reconstructions take
 PAIRWISE = 10_000  # reference images in figures that compare all pairs
 
@@ -86,7 +89,9 @@ class Reference:
 def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
     """The measures asked for; "auto" is every one that the model can give. Raises ConfigError for one that it cannot."""
     able = set(DISTANCES if loaded is None or isinstance(loaded.model, Sampler) else ())
-    if loaded is not None:
+    if loaded is None:  # a folder: PSNR and SSIM against pictures of the same names, where they are asked for
+        able |= set() if metrics == "auto" else PAIRED
+    else:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
@@ -102,7 +107,10 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
 
 
 def open_pair(data: str, view: View) -> tuple[Dataset, Dataset]:
-    """The reference split (the spec's, else train) and the held-out one (test) through one view."""
+    """The reference split (the spec's, else train) and the held-out one (test) through one view.
+
+    Raises DataError where nothing is held out.
+    """
     train = Dataset(open_source(data), view)
     held_out = Dataset(open_source(data, "val" if train.source.split == "test" else "test"), train.view)
     if not len(held_out):
@@ -210,8 +218,18 @@ def evaluate_folder(
     net: FeatureNet | None = None,
     watch: Watch = silent,
 ) -> Report:
-    """Measure images that are already on disk, brought to the size and channels of the data."""
+    """Measure images that are already on disk, brought to the size and channels of the data.
+
+    PSNR and SSIM compare each picture with the one of the same name in the data, at its own size.
+    Raises DataError for fewer than two pictures, or pairs that do not match.
+    """
     names = wanted(metrics, None)
+    report = Report(Table(f"{Path(folder).name} on {data}"))
+    if paired := [m for m in names if m in PAIRED]:
+        report.table.add(Path(folder).name, *paired_figures(folder, data, paired))
+    names = [m for m in names if m in DISTANCES]
+    if not names:
+        return report
     train, held_out = open_pair(data, View())
     pictures = Dataset(open_source(folder, "all"), train.view)
     if len(pictures) < 2:
@@ -220,7 +238,36 @@ def evaluate_folder(
     known = reference(net, train, held_out, n, watch)
     with watch(f"features of {folder}") as on_step:
         features = features_of(net, pictures, n, on_step)
-    report = Report(Table(f"{Path(folder).name} on {data}"))
     report.table.add("held-out (floor)", *known.figures(known.held_out, names))
     report.table.add(Path(folder).name, *known.figures(features, names))
     return report
+
+
+def paired_figures(folder: str, data: str, metrics: Sequence[str]) -> list[Figure]:
+    """PSNR and SSIM of the pictures of a folder against those of the same names in the data. The spread is the standard error.
+
+    Raises DataError where no names agree, or two sizes differ.
+    """
+    ours, theirs = (_by_name(open_source(place, "all")) for place in (folder, data))
+    common = sorted(ours.keys() & theirs.keys())
+    if not common:
+        raise DataError(f"No picture in {folder} has the name of one in {data}: pairs are found by file name.")
+    values: dict[str, list[float]] = {m: [] for m in metrics}
+    for name in common:
+        x, y = (_picture(source, i) for source, i in (ours[name], theirs[name]))
+        if x.shape != y.shape:
+            raise DataError(f"{name} is {tuple(x.shape[-2:])} pixels in {folder} and {tuple(y.shape[-2:])} in {data}.")
+        for metric, measure in (("psnr", psnr), ("ssim", ssim)):
+            if metric in metrics:
+                values[metric].append(measure(x, y).item())
+    n, titles = len(common), {"psnr": "PSNR dB", "ssim": "SSIM"}
+    spread = {m: statistics.stdev(v) / n**0.5 if n > 1 else None for m, v in values.items()}
+    return [Figure(titles[m], statistics.fmean(v), n, spread[m], None, data) for m, v in values.items()]
+
+
+def _by_name(source: Source) -> dict[str, tuple[Source, int]]:
+    return {Path(source.read(i).name).stem: (source, i) for i in range(len(source))}
+
+
+def _picture(source: Source, i: int) -> Tensor:
+    return from_uint8(torch.from_numpy(to_channels(source.read(i).image, 3).transpose(2, 0, 1).copy()))[None]  # (1, 3, H, W)

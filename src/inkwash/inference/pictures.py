@@ -46,7 +46,10 @@ def save_png(path: Path, x: Tensor | Image.Image, facts: dict[str, Any] | None =
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """What made a picture, as our own chunk tells it; else its `parameters` text; None where it tells nothing."""
+    """What made a picture, as our own chunk tells it; else its `parameters` text; None where it tells nothing.
+
+    Raises DataError for a file that is no picture, or a damaged chunk.
+    """
     try:
         with Image.open(path) as picture:
             text = getattr(picture, "text", {})

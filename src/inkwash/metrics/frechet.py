@@ -82,6 +82,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """Squared Fréchet (2-Wasserstein) distance of two Gaussians [1, eq. 6], in squared units of the features:
 
     |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2
+
+    Raises DataError where the two have other numbers of features.
     """
     if len(a.mean) != len(b.mean):
         raise DataError(f"features of dimensions {len(a.mean)} and {len(b.mean)} cannot be compared.")

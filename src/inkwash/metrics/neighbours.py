@@ -40,6 +40,7 @@ def nearest(x: Tensor, y: Tensor, chunk: int = 1024, candidates: int = 4) -> tup
     """Euclidean distance (N,), float64, from each row of x (N, ...) to its nearest row of y (M, ...), and its index (N,).
 
     All pairs are searched in float32; the best few are measured again in float64, without cancellation.
+    Raises DataError where rows differ in width.
     """
     x, y = x.flatten(1).float(), y.flatten(1).float()
     if x.shape[1] != y.shape[1] or not len(y):
@@ -62,7 +63,8 @@ def memorisation(samples: Tensor, heldout: Tensor, train: Tensor) -> Memorisatio
     """Distance to the nearest training row of samples (N, ...) against that of held-out images (H, ...) [1, section 3].
 
     Works on pixels and on features. Held-out images are as far from the training set as new data are, which frees the
-    ratio of units and of the set's density.
+    ratio of units and of the set's density. Raises DataError where half of
+    the held-out images are training images.
     """
     distance, index = nearest(samples, train)
     reference, _ = nearest(heldout, train)

@@ -19,6 +19,8 @@ SLACK = 1 + 1e-9  # a point on the rim of a ball is inside, whichever way the ro
 
 
 class PRDC(NamedTuple):
+    """The four figures; the first two and coverage in 0..1."""
+
     precision: float
     recall: float
     density: float
@@ -30,6 +32,7 @@ def prdc(real: Tensor, fake: Tensor, k_pr: int = 3, k_dc: int = 5, chunk: int = 
 
     Precision: share of fake inside a ball of real; recall: share of real inside a ball of fake [1, eq. 1-2], k_pr. Density: how
     many balls of real hold a fake on average, over k_dc (may pass 1); coverage: share of real balls that hold any fake [2, section 3].
+    Raises DataError where a set has no k-th neighbour.
     """
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
         raise DataError(f"features (N, D) and (M, D) are needed; these are {tuple(real.shape)} and {tuple(fake.shape)}.")
@@ -50,7 +53,10 @@ def prdc(real: Tensor, fake: Tensor, k_pr: int = 3, k_dc: int = 5, chunk: int = 
 
 
 def radii(x: Tensor, ks: tuple[int, ...], chunk: int = 1024) -> Tensor:
-    """Squared distance (N, len(ks)) from each row of x (N, D), float64, to its k-th nearest other rows, times SLACK."""
+    """Squared distance (N, len(ks)) from each row of x (N, D), float64, to its k-th nearest other rows, times SLACK.
+
+    Raises DataError for too few rows.
+    """
     if len(x) <= max(ks):
         raise DataError(f"{len(x)} images have no {max(ks)}-th nearest neighbour: give at least {max(ks) + 1}.")
     out = []

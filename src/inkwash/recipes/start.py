@@ -31,7 +31,10 @@ def configure(
     budget: str | float | None = None,
     settings: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too."""
+    """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
+
+    Raises ConfigError for no data, or a setting that does not exist.
+    """
     settings = dict(settings or {})
     if isinstance(recipe, RunConfig):
         config = recipe
@@ -77,7 +80,10 @@ def train(
 
 
 def resumed(out: Path, steps: int | None = None, budget: str | float | None = None, settings: dict[str, Any] | None = None) -> RunConfig:
-    """The configuration of a run on disk, with a new end where one is given."""
+    """The configuration of a run on disk, with a new end where one is given.
+
+    Raises ConfigError for a folder that is no run, or settings that a run cannot change.
+    """
     if not (out / "run.json").is_file():
         raise ConfigError(f"{out} is not a run folder: it has no run.json, so there is nothing to resume.")
     config = RunConfig.parse(read_run(out)["config"])

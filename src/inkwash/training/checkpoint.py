@@ -26,7 +26,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
+    """The inverse of `optimizer_tensors`; raises FileError for state of another model."""
     by_name = {name: p for p, name in names.items()}
     for key, value in tensors.items():
         name, _, slot = key.rpartition("|")

@@ -81,6 +81,7 @@ class Seen:
 
 
 def look(image: Array) -> Seen | Unreadable:
+    """What uint8 (H, W, 3) shows, before shapes are named; Unreadable says what is missing for a scene."""
     rgb = image.astype(np.float32)
     z = chroma(rgb).astype(np.complex64)
     pale = abs(z) < 45

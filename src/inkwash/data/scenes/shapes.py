@@ -31,6 +31,7 @@ def circle(x: Array, y: Array) -> Array:
 
 
 def square(x: Array, y: Array) -> Array:
+    """Signed distance to a square that fills the unit box."""
     qx, qy = np.abs(x) - 0.40, np.abs(y) - 0.40
     outside = np.sqrt(np.maximum(qx, 0) ** 2 + np.maximum(qy, 0) ** 2)
     return outside + np.minimum(np.maximum(qx, qy), 0) - 0.04
@@ -52,6 +53,7 @@ def star(x: Array, y: Array) -> Array:
 
 
 def heart(x: Array, y: Array) -> Array:
+    """Signed distance to a heart that fills the unit box."""
     # In the formula's own units the heart is 1.207 wide and 1.10 high, with its point at the origin and y up.
     u, v = np.abs(x) * 1.207, 0.552 - y * 1.207
     lobe = np.sqrt((u - 0.25) ** 2 + (v - 0.75) ** 2) - math.sqrt(2) / 4
@@ -65,6 +67,7 @@ def ring(x: Array, y: Array) -> Array:
 
 
 def cross(x: Array, y: Array) -> Array:
+    """Signed distance to a cross that fills the unit box."""
     arm = 0.165
     u, v = np.abs(x), np.abs(y)
     u, v = np.maximum(u, v), np.minimum(u, v)
@@ -77,6 +80,7 @@ def cross(x: Array, y: Array) -> Array:
 
 
 def crescent(x: Array, y: Array) -> Array:
+    """Signed distance to a crescent that fills the unit box."""
     # A disc of radius 1/2 bitten by one of radius 0.38 whose centre lies 0.28 to the right; shifted so that its box is centred.
     u, v = x - 0.085, np.abs(y)
     tip_x = (0.5**2 - 0.38**2 + 0.28**2) / (2 * 0.28)

@@ -133,7 +133,7 @@ def enclosed(o: Object, others: Sequence[Object], n: int = 64) -> float:
 
 def holds(a: Object, relation: str, b: Object) -> bool:
     """Whether "a RELATION b" is true: beside each other by more than half a mean diameter and within 34 degrees of the axis, or a nearer
-    one hiding at least 7 percent of the other.
+    one hiding at least 7 percent of the other. Raises ConfigError for an unknown relation.
     """
     if relation not in RELATIONS:
         raise ConfigError(f"{relation!r} is not a relation; {nearest(relation, RELATIONS)}")

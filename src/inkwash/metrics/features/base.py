@@ -34,7 +34,10 @@ class FeatureNet(nn.Module):
 
 
 def to_rgb(images: Tensor) -> Tensor:
-    """(N, 3, H, W) from grey (repeated), RGB, or RGBA with straight alpha (composited over white); values in [-1, 1]."""
+    """(N, 3, H, W) from grey (repeated), RGB, or RGBA with straight alpha (composited over white); values in [-1, 1].
+
+    Raises DataError for other shapes.
+    """
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
         raise DataError(f"features are taken of images (N, C, H, W) with 1, 3 or 4 channels; these are {tuple(images.shape)}.")
     if images.shape[1] == 1:
@@ -92,7 +95,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
-    """load_state_dict, strictly, with a FileError that names the first missing, foreign or ill-shaped weight."""
+    """load_state_dict, strictly; raises a FileError that names the first missing, foreign or ill-shaped weight."""
     wanted = net.state_dict()
     missing, foreign = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
     shapes = [k for k in sorted(wanted.keys() & weights.keys()) if wanted[k].shape != weights[k].shape]

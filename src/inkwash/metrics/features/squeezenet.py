@@ -28,6 +28,8 @@ FIRE_NAMES = {"1.0": ("conv1x1_1", "conv1x1_2", "conv3x3_2"), "1.1": ("squeeze1x
 
 
 class Fire(nn.Module):
+    """Squeeze to few channels, then expand by 1x1 and 3x3 side by side: (N, cin, H, W) -> (N, 2 expand, H, W) [1, section 3.2]."""
+
     def __init__(self, cin: int, squeeze: int, expand: int):
         super().__init__()
         self.squeeze = nn.Conv2d(cin, squeeze, 1)
