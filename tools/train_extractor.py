@@ -40,7 +40,7 @@ SETS = (
     ("pneumonia_mnist.npz", View(), 0.04, True, "CC BY 4.0, MedMNIST v2"),
     ("bsds500_train.zip", View(size=(160, 240), channels=3), 0.14, True, "BSDS500, research use"),
 )
-WEIGHT = {"kind": 0.6, "level": 0.6, "turn": 0.5}  # classes, together, weigh 1: at equal weights corruption drowned them
+WEIGHT = {"kind": 0.45, "level": 0.45, "turn": 0.5}  # classes, together, weigh 1: at equal weights corruption drowned them
 KINDS = ("none", "blur", "noise", "jpeg", "low resolution", "tiles", "contrast")
 
 
