@@ -10,7 +10,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.pixels import from_uint8
 from inkwash.data import Dataset, open_source
 from inkwash.inference import features as features_module
-from inkwash.inference.evaluate import evaluate_folder, evaluate_model, open_pair, wanted
+from inkwash.inference.evaluate import Reference, evaluate_folder, evaluate_model, open_pair, wanted
 from inkwash.inference.features import extractor, features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet
@@ -62,6 +62,17 @@ def test_training_images_read_zero_and_the_floor_is_the_held_out_split(tmp_path)
     expected = frechet_distance(moments(net(held)), moments(net(train)))
     assert figure(report, "held-out (floor)", "FD").value == pytest.approx(expected, abs=1e-9)
     assert expected > 1e-4
+
+
+def test_fewer_images_than_the_reference_still_meet_all_of_its_classes():
+    """A training set sorted by class: its first rows are one class, and must not stand for it."""
+    rng = torch.Generator().manual_seed(0)
+    train = torch.cat([torch.randn(200, 4, generator=rng), 50 + torch.randn(200, 4, generator=rng)])
+    seen = train[torch.randperm(400, generator=rng)[:60]] + 0.01 * torch.randn(60, 4, generator=rng)
+    known = Reference(Means(), "two heaps", train, seen, moments(train))
+    values = {f.name: f.value for f in known.figures(seen, ["prdc"])}
+    assert values["precision"] > 0.8
+    assert values["coverage"] > 0.8
 
 
 def test_a_worse_set_reads_a_larger_distance(tmp_path):

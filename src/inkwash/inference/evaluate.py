@@ -22,7 +22,7 @@ from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
 from inkwash.data.decode import to_channels
-from inkwash.inference.features import MOST, features_of
+from inkwash.inference.features import MOST, features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet, extract
 from inkwash.metrics.frechet import Moments, frechet_distance, moments
@@ -69,7 +69,7 @@ class Reference:
     def figures(self, features: Tensor, metrics: Sequence[str]) -> list[Figure]:
         """Figures of one set of features (N, D) against the reference."""
         n, known = len(features), {"extractor": self.net.id, "reference": self.name}
-        every = self.train[:: max(1, len(self.train) // PAIRWISE)][:PAIRWISE]
+        every = evenly(self.train, PAIRWISE)  # never the first ones: sets are often sorted by class
         out = []
         if "fd" in metrics:
             out.append(Figure("FD", frechet_distance(moments(features), self.moments), n, **known))
@@ -77,13 +77,18 @@ class Reference:
             value = kid(features, every)
             out.append(Figure("KID", value.value, n, value.spread, **known))
         if "prdc" in metrics:
-            four = prdc(every[: max(n, 2)] if n < len(every) else every, features)
+            four = prdc(evenly(every, n), features)
             out += [Figure(name, value, n, **known) for name, value in four._asdict().items()]
         if "memory" in metrics:
-            near = memorisation(features[:FEW], self.held_out[:FEW], self.train)
+            near = memorisation(evenly(features, FEW), evenly(self.held_out, FEW), self.train)
             out.append(Figure("nearest ratio", near.ratio, n, **known))
             out.append(Figure("copies", near.copies, n, **known))
         return out
+
+
+def evenly(features: Tensor, most: int) -> Tensor:
+    """Up to `most` rows, evenly spread over all of them."""
+    return features[thinned(len(features), most)]
 
 
 def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
