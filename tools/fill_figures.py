@@ -37,7 +37,8 @@ TABLES = {
             "fashion.gan": {"en": "`gan`", "zh": "`gan`"},
             "fashion.vae": {"en": "`vae`", "zh": "`vae`"},
             "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32", "zh": "`diffusion`，仅用 AVX2，fp32"},
-            "fashion.prototype": {"en": "a flow prototype of 150 lines", "zh": "150 行的流匹配原型"},
+            "fashion.diffusion5000": {"en": "`diffusion`, 5,000 samples", "zh": "`diffusion`，5,000 个样本"},
+            "fashion.prototype": {"en": "a flow prototype of 150 lines, 5,000 samples", "zh": "150 行的流匹配原型，5,000 个样本"},
         },
     ),
     "train_step": (

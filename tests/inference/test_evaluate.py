@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.pixels import from_uint8
-from inkwash.data import Dataset, open_source
+from inkwash.data import Dataset, View, open_source
 from inkwash.inference import features as features_module
 from inkwash.inference.evaluate import Reference, evaluate_folder, evaluate_model, open_pair, wanted
 from inkwash.inference.features import extractor, features_of, thinned
@@ -73,6 +73,41 @@ def test_fewer_images_than_the_reference_still_meet_all_of_its_classes():
     values = {f.name: f.value for f in known.figures(seen, ["prdc"])}
     assert values["precision"] > 0.8
     assert values["coverage"] > 0.8
+
+
+def test_any_second_split_is_the_floor_and_none_is_refused(tmp_path):
+    x = np.random.default_rng(0).integers(0, 255, (12, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", train_x=x, val_x=x[:4])
+    assert [d.source.split for d in open_pair(str(tmp_path / "a.npz"), View())] == ["train", "val"]
+    assert [d.source.split for d in open_pair(str(tmp_path / "a.npz:val"), View())] == ["val", "train"]
+    with pytest.raises(DataError, match="no other split"):
+        open_pair(str(tmp_path / "a.npz:all"), View())
+
+
+def test_the_sheet_beside_samples_is_no_sample_and_few_images_drop_what_they_cannot_give(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=12, test=5, classes=0)
+    write_folder(tmp_path / "made", n=5, size=(8, 8), classes=())
+    Image.new("RGB", (80, 80)).save(tmp_path / "made" / "grid.png")
+    report = evaluate_folder(str(tmp_path / "made"), source, net=Means())
+    assert figure(report, "made", "FD").n == 5
+    assert "prdc" in report.facts["left out"]
+    assert "precision" not in report.table.rows["made"]
+    with pytest.raises(DataError, match="neighbour"):
+        evaluate_folder(str(tmp_path / "made"), source, net=Means(), metrics="prdc")
+
+
+def test_equal_pictures_read_null_in_json(tmp_path):
+    write_folder(tmp_path / "real", n=3, size=(12, 12), classes=())
+    report = evaluate_folder(str(tmp_path / "real"), str(tmp_path / "real"), metrics="psnr")
+    assert report.table.records()[0]["value"] is None
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("INKWASH_CACHE", str(tmp_path / "file"))
+    data = Dataset(open_source(write_npz(tmp_path / "a.npz", n=6, classes=0)))
+    with pytest.warns(UserWarning, match="not kept for next time"):
+        assert len(features_of(Means(), data, 4)) == 4
 
 
 def test_a_worse_set_reads_a_larger_distance(tmp_path):

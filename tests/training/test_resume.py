@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from inkwash.core import files
+from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.files import load_model
 from inkwash.inference.load import load
 from inkwash.training import checkpoint as checkpoint_module
 from inkwash.training import run as run_module
+from inkwash.training import trainer as trainer_module
 from inkwash.training.checkpoint import checkpoints, load_checkpoint
 from inkwash.training.engine import Engine
 from inkwash.training.log import Log
@@ -128,6 +130,20 @@ def test_resuming_a_finished_run_changes_nothing(source, tmp_path):
     assert again.keys() == first.keys()
 
 
+def test_a_resume_keeps_the_precision_that_the_run_began_in(source, tmp_path, monkeypatch):
+    """Timings differ from start to start: measured again, a run could go on in the other precision."""
+
+    def measured(bf16):
+        return lambda device, wanted="auto": Precision(bf16 if wanted == "auto" else wanted == "bf16", True, 1.0, 1.0)
+
+    monkeypatch.setattr(trainer_module, "choose_precision", measured(False))
+    config = run_config("vae", source, steps=2).override({"train.precision": "auto"})
+    train(config, tmp_path / "a", quiet=True)
+    monkeypatch.setattr(trainer_module, "choose_precision", measured(True))
+    train(config.override({"train.steps": 4}), tmp_path / "a", resume=True, quiet=True)
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["precision"] == "fp32"
+
+
 def test_a_longer_run_goes_on_from_the_old_end(source, tmp_path, monkeypatch):
     train(run_config("diffusion", source, steps=3), tmp_path / "a", quiet=True)
     train(run_config("diffusion", source, steps=5), tmp_path / "a", resume=True, quiet=True)
@@ -157,8 +173,9 @@ def test_keep_limits_checkpoints_and_rubbish_goes(source, tmp_path):
     for name in (".000000003.new", "000000001"):  # of an earlier kill: half written, half removed
         (place / name).mkdir(parents=True)
         (place / name / "ema.safetensors").write_bytes(b"half")
+    (place / "my-best").mkdir()
     train(config, tmp_path / "a", quiet=True)
-    assert sorted(p.name for p in place.iterdir()) == ["000000006", "000000008", "000000010"]
+    assert sorted(p.name for p in place.iterdir()) == ["000000006", "000000008", "000000010", "my-best"]
 
 
 def test_a_full_disk_while_logging_is_one_sentence(source, tmp_path, monkeypatch):

@@ -12,9 +12,9 @@ from inkwash.core.pixels import to_uint8
 from inkwash.data.scenes import parse
 from inkwash.inference.load import load
 from inkwash.inference.pictures import grid, save_png
-from inkwash.recipes.start import configure, seconds
+from inkwash.recipes.start import configure, resumed, seconds
 from inkwash.training.log import duration
-from inkwash.training.run import train
+from inkwash.training.run import read_run, train
 
 SOURCE = "scenes?objects=1&plain=true&size=32&count=20000"
 SAMPLES = 100
@@ -29,13 +29,27 @@ def shown(image: torch.Tensor) -> str | None:
     return f"{scene.objects[0].colour} {scene.objects[0].shape}"
 
 
+def train_or_go_on(place: Path, budget: str) -> None:
+    """Train into a new folder, or go on with a demo that was stopped. Raises FileError for a folder with another run."""
+    if not (place / "run.json").exists():
+        console.print(f"1. Training a diffusion model on `scenes`, one object a picture, for {duration(seconds(budget))}.")
+        # Many small steps: time is short.
+        settings = {"train.samples": 36, "data.validation": None, "train.batch": 32, "train.warm_up": 1000}
+        train(configure("diffusion", SOURCE, budget=budget, settings=settings), place)
+        return
+    record = read_run(place)
+    if record["data"]["source"] != SOURCE:
+        raise FileError(f"{place} holds a run of something else: name another folder with --out.")
+    console.print(f"1. {place} holds a demo that {'is trained already' if record['status'] == 'finished' else 'was stopped: going on'}.")
+    if record["status"] != "finished":
+        train(resumed(place), place, resume=True)
+
+
 def run(out: str, budget: str, json: bool) -> None:
     begin, place = monotonic(), Path(out)
-    if (place / "run.json").exists():
-        raise FileError(f"{out} holds a run already: name another folder with --out, or remove it.")
-    console.print(f"1. Training a diffusion model on `scenes`, one object a picture, for {duration(seconds(budget))}.")
-    settings = {"train.samples": 36, "data.validation": None, "train.batch": 32, "train.warm_up": 1000}  # many small steps: time is short
-    train(configure("diffusion", SOURCE, budget=budget, settings=settings), place)
+    train_or_go_on(place, budget)
+    if read_run(place)["status"] != "finished":
+        return tell({"run": out, "status": "stopped"}, json, ["Stopped before its end: the same command goes on from here."])
     console.print(f"2. Drawing {SAMPLES} pictures, every class in turn, with guidance {GUIDANCE}.")
     loaded = load(place)
     label = torch.arange(SAMPLES) % len(loaded.classes)

@@ -4,7 +4,7 @@ import json as jsonlib
 from pathlib import Path
 
 from inkwash.cli.common import pairs, progress, tell, user_code
-from inkwash.core.errors import FileError
+from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.files import CONFIG, read_json, write_text
 from inkwash.inference.evaluate import DISTANCES, evaluate_folder, evaluate_model, wanted
 from inkwash.inference.features import extractor
@@ -29,6 +29,8 @@ def run(
     if not path.exists():
         raise FileError(f"There is no {what}: name a run, a model folder, or a folder of images.")
     if not ((path / "run.json").is_file() or (path / CONFIG).is_file()):
+        if options or seeds > 1:
+            raise ConfigError(f"{what} holds pictures that are made already: --seeds and -o are for models.")
         net = extractor(extractor_name) if DISTANCES & set(wanted(metrics, None)) else None
         report = evaluate_folder(what, data, n, metrics, net, progress)
         return tell(report.record(), json, [report.text()])
@@ -38,6 +40,7 @@ def run(
     report = evaluate_model(loaded, data, n, metrics, net, seeds, batch, progress, **pairs(options))
     book = loaded.path / "metrics.json"
     record = read_json(book) if book.is_file() else {}
-    record.setdefault("figures", {})[f"{data} {net.id if net else ''}".strip()] = report.record()
+    key = " ".join(filter(None, [data, f"n={n}", *sorted(options), net.id if net else ""]))
+    record.setdefault("figures", {})[key] = report.record()
     write_text(book, jsonlib.dumps(record, indent=2, ensure_ascii=False))
     tell({**report.record(), "wrote": str(book)}, json, [report.text(), f"wrote {book}"])

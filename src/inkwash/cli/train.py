@@ -16,6 +16,7 @@ from inkwash.training.trainer import Trainer
 
 BUDGET = 600.0  # seconds, where neither the recipe nor the person says when to stop
 
+
 def run(
     recipe: str | None,
     data: str | None,
@@ -40,7 +41,8 @@ def run(
             config = config.override({"train.budget": BUDGET})
     if dry_run:
         return rehearse(config, place, json)
-    train_run(config, place, resume, quiet=json)
+    own = recipe.rpartition(":")[0] if recipe and ".py:" in recipe else None
+    train_run(config, place, resume, quiet=json, code=code or own)
     if int(os.environ.get("RANK", "0")):
         return  # one process speaks for all
     record = read_run(place)

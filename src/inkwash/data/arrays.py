@@ -31,7 +31,7 @@ class ArraySource(Source):
         """classes: names by label; the numbers themselves where empty. mark: what tells these data from others."""
         named = {s for s in parts if s}
         self.name, self.split, self.splits = name, splits.resolve(split, named, name), splits.offered(named)
-        whole = self.split not in parts or len(parts) == 1  # everything is loaded, then a tenth is held out, or nothing
+        whole = self.split not in parts or named <= {"train"}  # everything is loaded, then a tenth is held out, or nothing
         wanted = sorted(parts) if whole else [self.split]
         images = [pixels(parts[s][0](), name) for s in wanted]
         if len({x.shape[1:] for x in images}) > 1:
@@ -97,6 +97,8 @@ def pixels(x: np.ndarray, name: str) -> np.ndarray:
         x = x.transpose(0, 2, 3, 1)  # (N, H, W, C)
     if x.ndim not in (4, 5) or x.shape[-1] not in (1, 3, 4) or 0 in x.shape[1:]:
         raise DataError(f"{name} has images of shape {x.shape}; (N, H, W), (N, H, W, C) or (N, F, H, W, C) with C = 1, 3 or 4 is read.")
+    if x.size and x.dtype.kind in "ui" and x.max() == 1 and x.min() == 0:
+        return x.astype(np.uint8) * 255  # 0 and 1 are black and white, not two shades of black
     if x.dtype == np.uint8 or not x.size:
         return x.astype(np.uint8, copy=False)
     if x.dtype == np.bool_:

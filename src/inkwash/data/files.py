@@ -60,6 +60,13 @@ class FilesSource(Source):
     def __len__(self) -> int:
         return len(self.files)
 
+    def leave_out(self, name: str) -> None:
+        """Forget files of this name."""
+        kept = [i for i, f in enumerate(self.files) if basename(f) != name]
+        self.files = [self.files[i] for i in kept]
+        self._labels = None if self._labels is None else self._labels[kept]
+        self._options += f" without {name}"
+
     def read(self, i: int) -> Record:
         return self._read(i, None)
 

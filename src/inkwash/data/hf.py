@@ -59,7 +59,7 @@ class HFSource(Source):
         parts = {splits.canonical(s): p for s, p in parts.items()}
         named = {s for s in parts if s}
         self.name, self.split, self.splits = place, splits.resolve(split, named, place), splits.offered(named)
-        whole = self.split not in parts or len(parts) == 1
+        whole = self.split not in parts or named <= {"train"}
         tables = [parts[s] for s in (sorted(parts) if whole else [self.split])]
         self._columns = find_columns(tables[0][0].features, columns, place)
         every = [table for table, _ in parts.values()]

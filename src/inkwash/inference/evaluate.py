@@ -4,6 +4,7 @@ The reference is the training split. The floor row compares held-out real images
 has as many images as the others where the data allow, since distances shrink with the number of images.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
 from inkwash.data.decode import to_channels
+from inkwash.data.files import FilesSource
 from inkwash.inference.features import MOST, features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet, extract
@@ -51,6 +53,20 @@ class Report:
 
     def text(self) -> str:
         return "\n".join([self.table.text(), *(f"{k.replace('_', ' ')}: {v}" for k, v in self.facts.items())])
+
+    def possible(self, names: list[str], n: int, auto: bool) -> list[str]:
+        """Under "auto", the measures that n images can give; what is left out is said."""
+        few = {"prdc": 6, "kid": 4}  # fifth neighbours; two halves of two
+        left = [m for m in names if auto and n < few.get(m, 2)]
+        if left:
+            self.facts["left out"] = f"{', '.join(left)}: {n} images are too few"
+        return [m for m in names if m not in left]
+
+    def floor(self, known: "Reference", names: Sequence[str], n: int) -> None:
+        """The floor row; a note where it stands on fewer images than the n that are measured."""
+        self.table.add("held-out (floor)", *known.figures(known.held_out, names))
+        if len(known.held_out) < n:
+            self.facts["note"] = f"the floor has {len(known.held_out)} images, and FD reads higher the fewer there are"
 
     def record(self) -> dict[str, Any]:
         return {"title": self.table.title, "figures": self.table.records(), **self.facts}
@@ -112,12 +128,16 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
 
 
 def open_pair(data: str, view: View) -> tuple[Dataset, Dataset]:
-    """The reference split (the spec's, else train) and the held-out one (test) through one view.
+    """The reference split (the spec's, else train) and the held-out one (test, else val) through one view.
 
     Raises DataError where nothing is held out.
     """
     train = Dataset(open_source(data), view)
-    held_out = Dataset(open_source(data, "val" if train.source.split == "test" else "test"), train.view)
+    mine = train.source.split
+    others = [s for s in ("test", "val", "train") if s in train.source.splits and mine not in (s, "all")]
+    if not others:
+        raise DataError(f"{data} leaves no other split for the floor row: name data of two splits or more, and not :all.")
+    held_out = Dataset(open_source(data, others[0]), train.view)
     if not len(held_out):
         raise DataError(f"{data} has no held-out images, so there is no floor to compare with.")
     return train, held_out
@@ -151,12 +171,14 @@ def evaluate_model(
 ) -> Report:
     """Measure a model. seeds: sampling seeds; with more than one, a figure is their mean and its spread their deviation."""
     names = wanted(metrics, loaded)
+    auto = metrics in ("auto", ["auto"])
     view = View.parse(loaded.data["view"]) if "view" in loaded.data else _view_of(loaded)
     train, held_out = open_pair(data, view)
     report = Report(Table(f"{loaded.name} ({loaded.kind}) on {data}"))
     if distances := [m for m in names if m in DISTANCES]:
         known = reference(net, train, held_out, n, watch)
-        report.table.add("held-out (floor)", *known.figures(known.held_out, distances))
+        distances = report.possible(distances, min(n, len(known.held_out)), auto)
+        report.floor(known, distances, n)
         runs, seconds = [], 0.0
         for k in range(seeds):
             with watch(f"samples, seed {k}") as on_step:
@@ -236,14 +258,18 @@ def evaluate_folder(
     if not names:
         return report
     train, held_out = open_pair(data, View())
-    pictures = Dataset(open_source(folder, "all"), train.view)
+    source = open_source(folder, "all")
+    if isinstance(source, FilesSource):
+        source.leave_out("grid.png")  # the sheet that `sample` puts beside its pictures is no picture
+    pictures = Dataset(source, train.view)
     if len(pictures) < 2:
         raise DataError(f"{folder} holds {len(pictures)} images: a distance needs at least two.")
     n = min(n, len(pictures))
     known = reference(net, train, held_out, n, watch)
     with watch(f"features of {folder}") as on_step:
         features = features_of(net, pictures, n, on_step)
-    report.table.add("held-out (floor)", *known.figures(known.held_out, names))
+    names = report.possible(names, min(len(features), len(known.held_out)), metrics in ("auto", ["auto"]))
+    report.floor(known, names, len(features))
     report.table.add(Path(folder).name, *known.figures(features, names))
     return report
 
@@ -266,7 +292,7 @@ def paired_figures(folder: str, data: str, metrics: Sequence[str]) -> list[Figur
             if metric in metrics:
                 values[metric].append(measure(x, y).item())
     n, titles = len(common), {"psnr": "PSNR dB", "ssim": "SSIM"}
-    spread = {m: statistics.stdev(v) / n**0.5 if n > 1 else None for m, v in values.items()}
+    spread = {m: statistics.stdev(v) / n**0.5 if n > 1 and math.isfinite(sum(v)) else None for m, v in values.items()}
     return [Figure(titles[m], statistics.fmean(v), n, spread[m], None, data) for m, v in values.items()]
 
 

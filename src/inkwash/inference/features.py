@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, FileError, nearest
-from inkwash.core.files import load_tensors, save_tensors
+from inkwash.core.files import load_tensors, make_folder, save_tensors
 from inkwash.core.pixels import from_uint8
 from inkwash.data import Dataset
 from inkwash.metrics.features.base import FeatureNet
@@ -75,6 +76,9 @@ def features_of(
         if on_step:
             on_step(min(start + 256, len(which)), len(which))
     features = torch.cat(parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, {"features": features}, net.id)
+    try:
+        make_folder(path.parent)
+        save_tensors(path, {"features": features}, net.id)
+    except FileError as error:  # the figures do not need the cache
+        warnings.warn(f"features are not kept for next time: {error}", stacklevel=2)
     return features

@@ -1,5 +1,6 @@
 """A measured number that carries what it was measured with, and tables that refuse to mix measures."""
 
+import math
 from dataclasses import asdict, dataclass, field
 
 from inkwash.core.errors import InkwashError
@@ -81,5 +82,6 @@ class Table:
         return "\n".join(out)
 
     def records(self) -> list[dict]:
-        """One dict a figure, for JSON."""
-        return [{"row": row, **asdict(f)} for row, cells in self.rows.items() for f in cells.values()]
+        """One dict a figure, for JSON; a value that is not finite, as the PSNR of equal images, is null."""
+        every = [{"row": row, **asdict(f)} for row, cells in self.rows.items() for f in cells.values()]
+        return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items()} for r in every]

@@ -40,6 +40,8 @@ def import_file(path: Path):
     """
     if not path.is_file():
         raise ConfigError(f"There is no file {path}.")
+    if path.suffix != ".py":
+        raise ConfigError(f"{path} is not a Python file.")
     known = getattr(sys.modules.get(path.stem), "__file__", None)
     if path.stem in sys.stdlib_module_names or (path.stem in sys.modules and not (known and path.samefile(known))):
         raise ConfigError(f"{path} has the name of another module, {path.stem!r}: give the file a name of its own.")

@@ -6,6 +6,7 @@ its header, under its checksum, so that files of different checkpoints, or a cha
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from inkwash.core.errors import FileError
 from inkwash.core.files import load_tensors, read_json, replace_folder, save_tensors, settle_folder, write_text
 
 STATE = "state.json"
+OURS = re.compile(r"\d{9}|\.\d{9}\.(new|old)")  # nothing else in the folder is ever removed
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
@@ -33,7 +35,7 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, s
         if name not in by_name:
             raise FileError(f"The checkpoint's optimiser knows {name!r}, which this model has not.")
         p = by_name[name]  # moments take the parameter's layout (channels-last): a fused step walks all of them in step
-        optimizer.state[p][slot] = value.clone() if slot == "step" else torch.empty_like(p).copy_(value)
+        optimizer.state[p][slot] = value.to(p.device, copy=True) if slot == "step" else torch.empty_like(p).copy_(value)
 
 
 def save_checkpoint(run: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], keep: int) -> Path:
@@ -52,7 +54,7 @@ def save_checkpoint(run: Path, step: int, tensors: dict[str, dict[str, Tensor]],
     replace_folder(folder, fill)
     kept = checkpoints(run)[-keep:]
     for old in folder.parent.iterdir():
-        if old not in kept:
+        if old not in kept and OURS.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)  # a folder in use elsewhere goes next time
     return folder
 

@@ -1,6 +1,7 @@
 """What a run says while it goes: one JSON line every few seconds always, a progress bar for people, TensorBoard where asked."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,9 @@ class Log:
 
     def alarm(self, text: str, step: int) -> None:
         """Say a warning once, and keep it in the log."""
-        if text not in self.told:
-            self.told.add(text)
+        kind = re.sub(r"[\d.]+", "#", text)  # the same alarm with other numbers is the same alarm
+        if kind not in self.told:
+            self.told.add(kind)
             self.console.print(f"[yellow]Alarm at step {step}:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
             self.line({"step": step, "alarm": text})
 

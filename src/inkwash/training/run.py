@@ -41,11 +41,11 @@ from inkwash.training.trainer import Clock, Trainer
 class Run:
     """A folder, a trainer and what passes between them."""
 
-    def __init__(self, config: RunConfig, out: Path, engine: Engine, log: Log):
+    def __init__(self, config: RunConfig, out: Path, engine: Engine, log: Log, resume: bool = False):
         self.config, self.out, self.engine, self.log = config, out, engine, log
         self.data = open_data(config, config.data.split)
         self.held_out = self._held_out()
-        self.trainer = Trainer(config, self.data, engine, log)
+        self.trainer = Trainer(config, self.data, engine, log, read_run(out)["precision"] if resume else None)
         self.best, self.best_step = float("inf"), -1
         self.facts: dict[str, Any] = {}
 
@@ -214,8 +214,8 @@ def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], N
     return Dataset(open_source(config.data.source, split), config.data.view, limit, on_progress)
 
 
-def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool = False) -> Path:
-    """Train what a configuration describes into the folder `out`, and return the folder.
+def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool = False, code: str | None = None) -> Path:
+    """Train what a configuration describes into the folder `out`, and return the folder. code: a file of the person's own.
 
     Raises InkwashError for what a user can put right. A signal stops the run after the step at hand; `resume` goes on.
     """
@@ -225,7 +225,7 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool 
     engine = Engine(config.train.device)
     try:
         log = Log(out, engine.main, config.train.tensorboard, quiet)
-        run = Run(config, out, engine, log)
+        run = Run(config, out, engine, log, resume)
         if resume:
             run.resume()
         else:
@@ -233,7 +233,8 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool 
         with log:
             run.go()
         if run.trainer.progress < 1:
-            log.say(f"Stopped at step {run.trainer.clock.step}; everything is saved. Go on with: inkwash train --resume --out {out}")
+            again = " ".join(["inkwash train --resume --out", str(out), *(["--code", code] if code else [])])
+            log.say(f"Stopped at step {run.trainer.clock.step}; everything is saved. Go on with: {again}")
     finally:
         engine.close()
     return out

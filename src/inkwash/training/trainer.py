@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,8 @@ def still(*modules: nn.Module) -> Iterator[None]:
 class Trainer:
     """Holds everything that a checkpoint holds, and the loop. `out` gets what `inkwash.training.run` writes."""
 
-    def __init__(self, config: RunConfig, data: Dataset, engine: Engine, log: Log):
+    def __init__(self, config: RunConfig, data: Dataset, engine: Engine, log: Log, precision: str | None = None):
+        """precision: what a run that goes on was begun in, where the configuration leaves it to a measurement."""
         self.config, self.train, self.data, self.engine, self.log = config, config.train, data, engine, log
         rows, ways = self.train.batch, engine.world * self.train.accumulate
         if rows % ways:
@@ -65,7 +66,8 @@ class Trainer:
             raise ConfigError(f"train.batch is {rows}, which {shares} cannot share equally.")
         self._check_data()
         torch.manual_seed(self.train.seed)  # weights only: everything else is keyed by position
-        self.precision = choose_precision(engine.device, self.train.precision)
+        chosen = choose_precision(engine.device, precision or self.train.precision)
+        self.precision = replace(chosen, bf16=bool(engine.from_main(float(chosen.bf16))))  # timings differ, ranks must not
         self.model = self.precision.place(config.model.build().to(engine.device)).train()
         self.objective = self.precision.place(config.objective.build(self.model).to(engine.device)).train()
         if self.objective.couples and self.train.accumulate > 1:
@@ -222,6 +224,8 @@ class Trainer:
                 on_samples()
                 last_samples = time.monotonic()
         self.check_finite()
+        if self.clock.images > since:
+            self.report((self.clock.images - since) / max(time.monotonic() - last_log, 1e-9))
         on_checkpoint()
 
     def report(self, rate: float) -> None:
