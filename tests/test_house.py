@@ -145,4 +145,4 @@ def test_ruff_is_content():
 
 
 def test_tests_are_short_too():
-    assert not {str(p.relative_to(ROOT)): n for p in TESTS if (n := len(p.read_text(encoding="utf-8").splitlines())) > 520}
+    assert not {str(p.relative_to(ROOT)): n for p in TESTS if (n := len(p.read_text(encoding="utf-8").splitlines())) > 540}

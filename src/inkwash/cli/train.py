@@ -36,7 +36,7 @@ def run(
     else:
         if recipe is None:
             raise ConfigError("Name a recipe, or your own FILE.py:FUNCTION: `inkwash show recipes` lists them.")
-        config = configure(recipe, data, steps, budget, wishes)
+        config = configure(recipe, data, steps, budget, wishes, console.print)
         if config.train.steps is None and config.train.budget is None:
             config = config.override({"train.budget": BUDGET})
     if dry_run:

@@ -232,8 +232,11 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
     out = []
     for name, parts in values.items():
         v = torch.cat(parts).double().cpu()
-        tag = model.tag if name == "bpd" else None
-        out.append(Figure(titles[name], v.mean().item(), n, (v.std() / n**0.5).item(), None, data.fingerprint(), tag))
+        title, tag, against = titles[name], None, data.fingerprint()
+        if name == "bpd":
+            tag, against = model.tag, f"{against}, {model.levels} levels"
+            title += "" if model.levels == 256 else f", {model.levels} levels"
+        out.append(Figure(title, v.mean().item(), n, (v.std() / n**0.5).item(), None, against, tag))
     return out
 
 

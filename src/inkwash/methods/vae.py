@@ -176,8 +176,9 @@ class ELBO(Objective):
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        loss, parts = self._bits(batch, step, 1.0)
-        return {"loss": loss, **parts}
+        """loss: as it is trained at its end, with beta, since it chooses the checkpoint; bound: with beta at 1."""
+        loss, parts = self._bits(batch, step, self.config.beta)
+        return {"loss": loss, "bound": parts["pixels"] + parts["kl"], **parts}
 
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
         if progress > 0.2 and figures.get("main/kl_nats", 9.0) < 1.0:

@@ -1,6 +1,7 @@
 """From a recipe's name, data and wishes to a run: what `inkwash train` and `inkwash.train` both call."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ def configure(
     steps: int | None = None,
     budget: str | float | None = None,
     settings: dict[str, Any] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> RunConfig:
     """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
+
+    tell: hears what was decided for the person, as the size that images of mixed sizes become.
 
     Raises ConfigError for no data, or a setting that does not exist.
     """
@@ -45,7 +49,10 @@ def configure(
         view = {k.removeprefix("data.view."): v for k, v in settings.items() if k.startswith("data.view.")}
         wished = View().override(view)
         source = open_source(data)
-        config = make(data, facts(source, wished))
+        known = facts(source, wished)
+        if known.note and tell:
+            tell(known.note)
+        config = make(data, known)
         validation = None if source.split in ("all", source.validation) else source.validation
         found = {"data.split": source.split, "data.validation": validation}
         settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings
