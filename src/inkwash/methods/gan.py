@@ -113,7 +113,7 @@ class NonSaturating(Objective):
         real_score, fake_score = self.critic(batch.image, label), self.critic(fake.detach(), label)
         loss = F.softplus(-real_score).mean() + F.softplus(fake_score).mean()
         right = ((real_score > 0).float().mean() + (fake_score < 0).float().mean()) / 2
-        return loss, {"loss": loss.detach(), "accuracy": right.detach()}
+        return loss, {"loss": loss.detach(), "accuracy": right.detach(), "real_score": real_score.mean().detach()}
 
     def _penalty(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         x = x.detach().requires_grad_()
@@ -124,7 +124,7 @@ class NonSaturating(Objective):
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The critic's score gap between training-like and held-out images tells overfitting; there is no loss to choose by."""
+        """The critic's score of held-out images; below its score of training images, it knows those by heart. No loss to choose by."""
         score = self.critic(batch.image, batch.cond.label)
         return {"real_score": score.mean()}
 
