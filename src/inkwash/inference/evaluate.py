@@ -37,7 +37,7 @@ from inkwash.metrics.tables import Figure, Table
 
 METRICS = ("fd", "kid", "prdc", "memory", "bpd", "psnr", "ssim")
 DISTANCES = frozenset(METRICS[:4])
-PAIRED = frozenset(METRICS[5:])
+PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
 FEW = 2000  # samples whose nearest training image is looked for, and images that likelihoods and reconstructions take
 PAIRWISE = 10_000  # reference images in figures that compare all pairs
 
@@ -107,17 +107,22 @@ def evenly(features: Tensor, most: int) -> Tensor:
     return features[thinned(len(features), most)]
 
 
+def is_auto(metrics: str | Sequence[str]) -> bool:
+    """Whether the choice of measures is left to us."""
+    return metrics in ("auto", ["auto"])
+
+
 def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
     """The measures asked for; "auto" is every one that the model can give. Raises ConfigError for one that it cannot."""
     able = set(DISTANCES if loaded is None or isinstance(loaded.model, Sampler) else ())
     if loaded is None:  # a folder: PSNR and SSIM against pictures of the same names, where they are asked for
-        able |= set() if metrics == "auto" else PAIRED
+        able |= set() if is_auto(metrics) else set(PAIRED)
     else:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
     names = [m.strip() for m in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
-    if names == ["auto"]:
+    if is_auto(metrics):
         return [m for m in METRICS if m in able]
     for name in names:
         if name not in METRICS:
@@ -171,13 +176,12 @@ def evaluate_model(
 ) -> Report:
     """Measure a model. seeds: sampling seeds; with more than one, a figure is their mean and its spread their deviation."""
     names = wanted(metrics, loaded)
-    auto = metrics in ("auto", ["auto"])
     view = View.parse(loaded.data["view"]) if "view" in loaded.data else _view_of(loaded)
     train, held_out = open_pair(data, view)
     report = Report(Table(f"{loaded.name} ({loaded.kind}) on {data}"))
     if distances := [m for m in names if m in DISTANCES]:
         known = reference(net, train, held_out, n, watch)
-        distances = report.possible(distances, min(n, len(known.held_out)), auto)
+        distances = report.possible(distances, min(n, len(known.held_out)), is_auto(metrics))
         report.floor(known, distances, n)
         runs, seconds = [], 0.0
         for k in range(seeds):
@@ -221,21 +225,21 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
             if "bpd" in metrics:  # in fp32: bf16 has too few digits for nats
                 rng = Rng([mix(i, "evaluate") for i in rows.index.tolist()], model.device)
                 values["bpd"].append(bits_per_dim(model.log_prob(rows.image, rows.cond, rng), rows.image[0].numel()))
-            if {"psnr", "ssim"} & set(metrics):
+            if paired := [m for m in metrics if m in PAIRED]:
                 again = model.reconstruct(rows.image, rows.cond)
-                for name, measure in (("psnr", psnr), ("ssim", ssim)):
-                    if name in metrics:
-                        values[name].append(measure(again, rows.image))
+                for name in paired:
+                    values[name].append(PAIRED[name][1](again, rows.image))
             if on_step:
                 on_step(min(start + batch, n), n)
-    titles = {"bpd": "bits/dim", "psnr": "PSNR dB", "ssim": "SSIM"}
     out = []
     for name, parts in values.items():
         v = torch.cat(parts).double().cpu()
-        title, tag, against = titles[name], None, data.fingerprint()
+        tag, against = None, data.fingerprint()
         if name == "bpd":
             tag, against = model.tag, f"{against}, {model.levels} levels"
-            title += "" if model.levels == 256 else f", {model.levels} levels"
+            title = "bits/dim" if model.levels == 256 else f"bits/dim, {model.levels} levels"
+        else:
+            title = PAIRED[name][0]
         out.append(Figure(title, v.mean().item(), n, (v.std() / n**0.5).item(), None, against, tag))
     return out
 
@@ -271,7 +275,7 @@ def evaluate_folder(
     known = reference(net, train, held_out, n, watch)
     with watch(f"features of {folder}") as on_step:
         features = features_of(net, pictures, n, on_step)
-    names = report.possible(names, min(len(features), len(known.held_out)), metrics in ("auto", ["auto"]))
+    names = report.possible(names, min(len(features), len(known.held_out)), is_auto(metrics))
     report.floor(known, names, len(features))
     report.table.add(Path(folder).name, *known.figures(features, names))
     return report
@@ -291,15 +295,16 @@ def paired_figures(folder: str, data: str, metrics: Sequence[str]) -> list[Figur
         x, y = (_picture(source, i) for source, i in (ours[name], theirs[name]))
         if x.shape != y.shape:
             raise DataError(f"{name} is {tuple(x.shape[-2:])} pixels in {folder} and {tuple(y.shape[-2:])} in {data}.")
-        for metric, measure in (("psnr", psnr), ("ssim", ssim)):
-            if metric in metrics:
-                values[metric].append(measure(x, y).item())
-    n, titles = len(common), {"psnr": "PSNR dB", "ssim": "SSIM"}
+        for metric in metrics:
+            values[metric].append(PAIRED[metric][1](x, y).item())
+    n = len(common)
     spread = {m: statistics.stdev(v) / n**0.5 if n > 1 and math.isfinite(sum(v)) else None for m, v in values.items()}
-    return [Figure(titles[m], statistics.fmean(v), n, spread[m], None, data) for m, v in values.items()]
+    return [Figure(PAIRED[m][0], statistics.fmean(v), n, spread[m], None, data) for m, v in values.items()]
 
 
 def _by_name(source: Source) -> dict[str, tuple[Source, int]]:
+    if isinstance(source, FilesSource):  # files tell their names unread
+        return {Path(file).stem: (source, i) for i, file in enumerate(source.files)}
     return {Path(source.read(i).name).stem: (source, i) for i in range(len(source))}
 
 
