@@ -11,11 +11,12 @@ import torch
 
 from inkwash.diffusion.guidance import clamped, guided
 from inkwash.diffusion.path import PATHS
-from inkwash.diffusion.solvers import SOLVERS, ancestral, ddim, dpmpp_2m, evaluations, heun, uniform
+from inkwash.diffusion.grids import uniform
+from inkwash.diffusion.solvers import SOLVERS, ancestral, ddim, dpmpp_2m, dpmpp_2m_sde, evaluations, heun, renoise, unipc
 
 MU = torch.tensor([0.7, -0.3, 0.0], dtype=torch.float64)
 V = torch.tensor([0.04, 0.5, 2.0], dtype=torch.float64)
-DETERMINISTIC = {"ddim": (ddim, 1), "heun": (heun, 2), "dpmpp-2m": (dpmpp_2m, 2)}
+DETERMINISTIC = {"ddim": (ddim, 1), "heun": (heun, 2), "dpmpp-2m": (dpmpp_2m, 2), "unipc": (unipc, 2)}
 PATH_NAMES = sorted(PATHS)
 
 
@@ -111,6 +112,53 @@ def test_ancestral_reaches_mean_and_variance(name):
         assert draws == steps - 1, "no noise into s = 0"
     assert errors[-1] < 0.03
     assert 1.5 < errors[0] / errors[1] < 2.6 and 1.5 < errors[1] / errors[2] < 2.6, "first order in the variance"
+
+
+@pytest.mark.parametrize("name", PATH_NAMES)
+@pytest.mark.parametrize("kind", ["dpmpp-2m-sde", "heun"])
+def test_stochastic_second_order_solvers_reach_the_variance(kind, name):
+    """Mean and variance are carried in closed form; the error falls faster than a first-order solver's."""
+    path, errors = PATHS[name], []
+    more = {"churn": 20.0, "path": path} if kind == "heun" else {}
+    for steps in (100, 200, 400):
+        mean, std, draws = Moments(path).run(SOLVERS[kind], uniform(path, steps), **more)
+        torch.testing.assert_close(mean, MU, atol=2e-3, rtol=0)
+        errors.append((std / V.sqrt() - 1).abs().max().item())
+        assert draws == steps - 1
+    assert errors[-1] < 6e-3
+    assert errors[0] / errors[-1] > 2.3, errors
+    _, first, _ = Moments(path).run(ancestral, uniform(path, 400))
+    assert errors[-1] < 0.5 * (first / V.sqrt() - 1).abs().max().item()
+
+
+def test_churn_needs_no_noise_at_the_start_and_none_without_churn():
+    path, d = PATHS["flow"], denoiser(PATHS["flow"])
+    x = torch.randn(4, 3, dtype=torch.float64)
+    grid = uniform(path, 6)
+    assert torch.equal(heun(d, x, grid), heun(d, x, grid, churn=0.0, path=path))
+    asked = []
+
+    def watched(x, t):
+        asked.append(t)
+        return d(x, t)
+
+    heun(watched, x, grid, lambda: torch.zeros_like(x), churn=3.0, path=path)
+    assert asked[0] == path.start and asked[2] > grid[1][0], "the noise that was added is taken off again"
+
+
+@pytest.mark.parametrize("name", PATH_NAMES)
+def test_renoising_keeps_the_marginal(name):
+    """x at t1, made noisier, is distributed as x at t2."""
+    path = PATHS[name]
+    here, there = path.at(0.2), path.at(0.7)
+    for signal, noise_level in ((1.0, 0.0), (0.0, 1.0)):  # columns: x0, the noise that is there
+        x = torch.tensor([here[1] * signal + here[2] * noise_level], dtype=torch.float64)
+        kept = renoise(x, here, there, torch.zeros_like(x)).item()
+        fresh = renoise(x, here, there, torch.ones_like(x)).item() - kept
+        if signal:
+            assert kept == pytest.approx(there[1], abs=1e-12)
+        else:
+            assert kept**2 + fresh**2 == pytest.approx(there[2] ** 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", PATH_NAMES)

@@ -28,7 +28,8 @@ from inkwash.core.objective import Objective
 from inkwash.core.rng import Rng
 from inkwash.diffusion.guidance import clamped, guided
 from inkwash.diffusion.path import PATHS, Denoiser, PathName, Prediction, clean, target
-from inkwash.diffusion.solvers import SOLVERS, evaluations, uniform
+from inkwash.diffusion.grids import uniform
+from inkwash.diffusion.solvers import SOLVERS, evaluations
 from inkwash.nn.unet import UNet, UNetConfig
 
 GOLDEN = 0.6180339887498949
