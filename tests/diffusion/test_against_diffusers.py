@@ -89,11 +89,11 @@ def test_ddpm(variance, monkeypatch):
         y = scheduler.step(out[..., None, None], t, y[..., None, None]).prev_sample[..., 0, 0]
 
     def large(i):
-        (_, a, s), (_, a2, _) = grid[i], grid[i + 1]
+        a, a2 = grid[i][1], grid[i + 1][1]
         return 1 - (a / a2) ** 2  # beta of the respaced chain
 
     def std(x, i, _):
-        (_, a, s), (_, a2, s2) = grid[int(i)], grid[int(i) + 1]
+        s, s2 = grid[int(i)][2], grid[int(i) + 1][2]
         most = large(int(i))
         small = most * s2**2 / s**2
         if variance == "fixed_large":

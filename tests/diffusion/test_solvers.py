@@ -9,10 +9,10 @@ import math
 import pytest
 import torch
 
+from inkwash.diffusion.grids import uniform
 from inkwash.diffusion.guidance import clamped, guided
 from inkwash.diffusion.path import PATHS
-from inkwash.diffusion.grids import uniform
-from inkwash.diffusion.solvers import SOLVERS, ancestral, ddim, dpmpp_2m, dpmpp_2m_sde, evaluations, heun, renoise, unipc
+from inkwash.diffusion.solvers import SOLVERS, ancestral, ddim, dpmpp_2m, evaluations, heun, renoise, unipc
 
 MU = torch.tensor([0.7, -0.3, 0.0], dtype=torch.float64)
 V = torch.tensor([0.04, 0.5, 2.0], dtype=torch.float64)

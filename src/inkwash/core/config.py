@@ -6,7 +6,7 @@ Two literal catalogs say which kinds exist. An entry is "module:Class"; nothing 
 import importlib
 import json
 import sys
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
 
@@ -74,14 +74,31 @@ def read_value(text: Any) -> Any:
 
 def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
-    key = ".".join(str(k) for k in first["loc"]) or cls.__name__
+    names, known = _walk(cls, first["loc"])
+    key = ".".join(names) or cls.__name__
     if first["type"] == "extra_forbidden":
-        known = cls.model_fields
-        for part in first["loc"][:-1]:  # walk down to the configuration that refused the key
-            inner = getattr(known.get(part), "annotation", None)
-            known = getattr(inner, "model_fields", {})
-        return f"There is no setting {key!r}; {nearest(str(first['loc'][-1]), known)}"
+        return f"There is no setting {key!r}; {nearest(names[-1], known)}"
+    if first["type"] == "union_tag_invalid":
+        return f"Setting {key!r} has no kind {first['ctx']['tag']!r}; it is one of {first['ctx']['expected_tags']}."
+    if first["type"] == "union_tag_not_found":
+        return f"Setting {key!r} cannot be {first.get('input')!r}: it is a configuration with a 'kind'."
     return f"Setting {key!r} cannot be {first.get('input')!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+
+
+def _walk(cls: type[BaseModel], loc: tuple) -> tuple[list[str], dict]:
+    """The keys of an error's place as a person wrote them, without the tags of unions; and the fields beside the last of them."""
+    names, inside, beside, tags = [], cls.model_fields, cls.model_fields, {}
+    for part in loc:
+        if part in tags:
+            inside, tags = tags[part].model_fields, {}
+            continue
+        names.append(str(part))
+        beside, annotation = inside, getattr(inside.get(part), "annotation", None)
+        members = [getattr(m, "__origin__", m) for m in get_args(annotation)]
+        members = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
+        tags = {m.model_fields["kind"].default: m for m in members if "kind" in m.model_fields}
+        inside = getattr(annotation, "model_fields", {})
+    return names, beside
 
 
 class Kinded(Config):

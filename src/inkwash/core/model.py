@@ -43,6 +43,8 @@ class Model(nn.Module):
         if extra := cond.names() - self.accepts:
             takes = ", ".join(sorted(self.accepts)) or "no condition at all"
             raise ConfigError(f"This model does not take {', '.join(sorted(extra))}; it takes {takes}.")
+        if cond.mask is not None and cond.image is None:
+            raise ConfigError("A mask says which pixels of an image to make anew: it needs the image.")
         if missing := self.requires - cond.names():
             raise ConfigError(f"This model needs {', '.join(sorted(missing))}.")
 
@@ -55,6 +57,10 @@ class Sampler(ABC):
     @abstractmethod
     def sample(self, rng: Rng, cond: Condition, options: Options, on_step: OnStep | None = None) -> Tensor:
         """Images (N, C, H, W) in [-1, 1], one for each row of `rng`; row i depends on its key and its condition only."""
+
+    def default_options(self) -> Options:
+        """The options that this model is sampled with unless others are asked for."""
+        return self.Options()
 
     def evaluations(self, options: Options) -> int:
         """Network evaluations that one image costs under these options."""
@@ -70,6 +76,27 @@ class Likelihood(ABC):
     @abstractmethod
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         """Nats of the `levels`-level image (or of a density, by `tag`), summed over dimensions: (N, C, H, W) to (N,)."""
+
+
+class Density(ABC):
+    """A model that knows a density of images, which stands in for their probability."""
+
+    @abstractmethod
+    def log_density(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        """Nats of the 256-level image under uniform dequantisation: log-density of x plus noise within its grey level, times that level's
+        volume. (N, C, H, W) to (N,)."""
+
+
+class Inverter(ABC):
+    """A sampler that finds the noise an image comes from."""
+
+    @abstractmethod
+    def invert(self, x: Tensor, cond: Condition, options: Options, on_step: OnStep | None = None) -> Tensor:
+        """(N, C, H, W) in [-1, 1] to noise of the same shape, standard normal for images of the model's own kind."""
+
+    @abstractmethod
+    def regenerate(self, noise: Tensor, cond: Condition, options: Options, on_step: OnStep | None = None) -> Tensor:
+        """The image that noise leads to, deterministically: the inverse of `invert`."""
 
 
 class Autoencoder(ABC):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inkwash.diffusion.path import Denoiser, Grid, Path, gap, toward
 
+
 def of_times(path: Path, times: Sequence[float]) -> Grid:
     """The grid of given times."""
     return [path.at(float(t)) for t in times]

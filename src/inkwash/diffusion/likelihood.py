@@ -83,8 +83,9 @@ def flow_log_density(
     """Log-density (N,) of x as a clean image under the probability flow, in nats; a density, not a probability.
 
     On y = x / a in u = log(s / a) the flow is dy/du = y - D with divergence dim(y) - trace(dD/dy), integrated by the classical
-    Runge-Kutta method between the sigmas `low` and `high`. probes: tensors of +1 and -1 like x, over which the trace is averaged (Hutchinson's estimate;
-    exact where the Jacobian is diagonal). Costs 4 `steps` evaluations, with a gradient for each probe. (Reference 3.)
+    Runge-Kutta method between the sigmas `low` and `high`. probes: tensors of +1 and -1 like x, over which the trace is averaged
+    (Hutchinson's estimate; exact where the Jacobian is diagonal). Costs 4 `steps` evaluations, with a gradient for each probe.
+    (Reference 3.)
     """
     _, a, s = path.at(path.start)
     high = min(high, s / a)
@@ -95,9 +96,7 @@ def flow_log_density(
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             d = denoise(a * y, t)
-            traces = [
-                (torch.autograd.grad(d, y, v, retain_graph=i + 1 < len(probes))[0] * v).flatten(1).sum(1) for i, v in enumerate(probes)
-            ]
+            traces = [(torch.autograd.grad(d, y, v, retain_graph=True)[0] * v).flatten(1).sum(1) for v in probes]
         return (y - d).detach(), y[0].numel() - torch.stack(traces).mean(0).to(total.dtype)
 
     y, u = x, math.log(low)

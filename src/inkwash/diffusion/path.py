@@ -22,7 +22,7 @@ Denoiser = Callable[[Tensor, float], Tensor]  # (x_t, t) to D, the estimate of c
 
 @dataclass(frozen=True)
 class Path:
-    """a, s: functions of t in [0, 1]. time: their inverse, from sigma = s / a to t. start: where sampling begins, where a is almost gone."""
+    """a, s: functions of t in [0, 1]. time: their inverse, from sigma = s / a to t. start: where sampling begins, with a almost gone."""
 
     name: str
     a: Callable[[Tensor], Tensor]

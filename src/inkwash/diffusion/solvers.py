@@ -111,7 +111,7 @@ def dpmpp_2m_sde(denoise: Denoiser, x: Tensor, grid: Grid, noise: Noise, on_step
 
 
 def _weights(ratios: list[float], h: float, corrector: bool) -> list[float]:
-    """UniPC's coefficients of the differences (D_k - D_0) / r_k, from its order conditions (reference 5, equation 9 for data prediction)."""
+    """UniPC's coefficients of the differences (D_k - D_0) / r_k, from its order conditions (reference 5, equation 9)."""
     order = len(ratios)
     if order == 1 or (order == 2 and not corrector):
         return [0.5]

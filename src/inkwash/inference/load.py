@@ -38,8 +38,8 @@ class Loaded:
         return getattr(self.model.config, "classes", ())
 
     def options(self, **values: Any) -> Options:
-        """The model's own options from keyword arguments. Raises ConfigError naming the nearest."""
-        return self.model.Options.parse(values)
+        """The model's own defaults with these changed. Raises ConfigError naming the nearest."""
+        return self.model.default_options().override(values)
 
     def label_of(self, name: str | int) -> int:
         """A class by name, or by number. Raises ConfigError naming the nearest."""

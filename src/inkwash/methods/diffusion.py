@@ -1,139 +1,336 @@
 """Diffusion: learn to remove noise; then start from noise alone and remove it step by step.
 
 An image x0 is mixed with noise along a path x_t = a(t) x0 + s(t) noise. A network that sees x_t and t is trained to predict the
-noise, the image or a mix of both, by plain least squares:
+noise, the image or a mix of both, by weighted least squares:
 
-    loss = E || net(x_t, t) - target(x0, noise, t) ||^2
+    loss = E w(t) || net(x_t, t) - target(x0, noise, t) ||^2
 
 Any such prediction gives D(x_t, t), the best guess of x0, and D is all that a solver needs to walk from t = 1 to t = 0.
 With class labels, the label is dropped for a tenth of the rows, so that one network also knows images without a label; sampling
-can then exaggerate the difference (classifier-free guidance).
+can then exaggerate the difference (classifier-free guidance). With a learned variance the network has a second output, how far to go
+from the smallest to the largest reasonable variance of a step, and the loss a second term, the bound on the likelihood.
 
 References: 1. Ho, Jain and Abbeel 2020, Denoising Diffusion Probabilistic Models. 2. Song et al. 2021, Score-Based Generative
 Modeling through SDEs. 3. Lipman et al. 2023, Flow Matching for Generative Modeling. 4. Ho and Salimans 2022, Classifier-Free
-Diffusion Guidance. 5. Esser et al. 2024, Scaling Rectified Flow Transformers (logit-normal times).
+Diffusion Guidance. 5. Esser et al. 2024, Scaling Rectified Flow Transformers (logit-normal times). 6. Nichol and Dhariwal 2021,
+Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weighting. 8. Karras et al. 2022, EDM (table 1).
 """
 
-from typing import Literal
+import math
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 from torch import Tensor
-from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
-from inkwash.core.model import Model, OnStep, Options, Sampler
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Density, Inverter, Likelihood, Model, OnStep, Options, Sampler
 from inkwash.core.objective import Objective
-from inkwash.core.rng import Rng
-from inkwash.diffusion.guidance import clamped, guided
-from inkwash.diffusion.path import PATHS, Denoiser, PathName, Prediction, clean, target
-from inkwash.diffusion.grids import uniform
+from inkwash.core.rng import Rng, mix
+from inkwash.diffusion.editing import invert, repaint
+from inkwash.diffusion.grids import GRIDS, chosen, karras, local_errors
+from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
+from inkwash.diffusion.likelihood import discretised, flow_log_density, learned_log_var, posterior, prior_kl, step_kl
+from inkwash.diffusion.path import PATHS, Denoiser, Grid, PathName, Prediction, clean, scales, stretch, target
+from inkwash.diffusion.schedulers import FOREIGN, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS, evaluations
-from inkwash.nn.unet import UNet, UNetConfig
+from inkwash.nn.dit import DiTConfig
+from inkwash.nn.unet import UNetConfig
 
 GOLDEN = 0.6180339887498949
+CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
+def _kind(net: Any) -> Any:
+    """A network's kind; the U-Net where a dictionary names none."""
+    return net.get("kind", "unet") if isinstance(net, dict) else getattr(net, "kind", None)
+
+
+Net = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DiTConfig, Tag("dit")], Discriminator(_kind)]
+
+
+class DiffusionOptions(Options):
+    """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie.
+
+    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim and dpmpp-2m, 0 none
+    to 1 as ddpm. churn: noise that heun adds and removes. clamp: keep every estimate of the image within the range of pixels.
+    size: (height, width) other than that of training. tile: side of the tiles that a larger image is made of, 0 for none; overlap: theirs.
+    strength: with an image to start from, how much of the noise it gets. rounds: with known pixels, passes of RePaint, 0 for none.
+    """
+
+    solver: str = "dpmpp-2m"
+    steps: int = Field(20, ge=1, le=10000)
+    grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
+    guidance: float = Field(1.0, ge=0)
+    interval: tuple[float, float] = (0.0, 1.0)
+    eta: float = Field(0.0, ge=0, le=1)
+    churn: float = Field(0.0, ge=0)
+    clamp: bool = False
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    tile: int = Field(0, ge=0)
+    overlap: int = Field(8, ge=0)
+    strength: float = Field(1.0, gt=0, le=1)
+    rounds: int = Field(0, ge=0)
+
+    @field_validator("solver")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in SOLVERS and not value.startswith(FOREIGN):
+            raise ValueError(f"a solver is one of {', '.join(SOLVERS)}, or {FOREIGN}NAME")
+        return value
 
 
 class DiffusionConfig(ModelConfig):
-    """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`."""
+    """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`.
+
+    data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. options: this model's defaults.
+    """
 
     kind: Literal["diffusion"] = "diffusion"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     classes: tuple[str, ...] = ()
     path: PathName = "flow"
     prediction: Prediction = "flow"
-    net: UNetConfig = UNetConfig()
+    data_std: float = Field(0.5, gt=0)
+    learned_variance: bool = False
+    net: Net = UNetConfig()
+    options: DiffusionOptions = DiffusionOptions()
 
     def build(self) -> "Diffusion":
         return Diffusion(self)
 
 
-class DiffusionOptions(Options):
-    """solver: how to walk from noise to image. steps: how many. guidance: 1 is off, above 1 exaggerates the class.
-
-    eta: fresh noise in ddim, 0 none to 1 as ddpm. clamp: keep every estimate of the image within the range of pixels.
-    """
-
-    solver: Literal["dpmpp-2m", "heun", "ddim", "ddpm"] = "dpmpp-2m"
-    steps: int = Field(20, ge=1, le=10000)
-    guidance: float = Field(1.0, ge=0)
-    eta: float = Field(0.0, ge=0, le=1)
-    clamp: bool = True
-
-
-class Diffusion(Model, Sampler):
+class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
     """A denoiser of images, and the solvers' face to it."""
 
     Options = DiffusionOptions
+    tag = "bound"
 
     def __init__(self, config: DiffusionConfig):
         super().__init__(config)
-        self.accepts = frozenset({"label"} if config.classes else ())
+        self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else [])})
         channels = config.shape[0]
         self.path = PATHS[config.path]
-        self.net = UNet(config.net, channels, channels, len(config.classes))
+        self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes))
+        self._own: tuple[Any, ...] = (None,)
 
-    def denoiser(self, cond: Condition) -> Denoiser:
-        """D(x, t) under a condition."""
+    def predict(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
+        a, s = self.levels_of(t)
+        scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
+        out = self.net(x * scale, t, label).float()
+        return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
+
+    def levels_of(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """a and s at t: (N,) to (N, 1, 1, 1) each."""
+        a, s = (f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
+        return a, s
+
+    def estimate(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """D(x, t), and what the network says of the variance. Each row has its own t."""
+        out, share = self.predict(x, t, label)
+        return clean(self.config.prediction, x, out, *self.levels_of(t), self.config.data_std), share
+
+    def denoiser(self, label: Tensor | None, shares: dict[float, Tensor] | None = None) -> Denoiser:
+        """D(x, t) under a label. shares: takes what is said of the variance at each t."""
 
         def denoise(x: Tensor, t: float) -> Tensor:
-            _, a, s = self.path.at(t)
-            out = self.net(x, torch.full((len(x),), t, device=x.device), cond.label).float()
-            return clean(self.config.prediction, x, out, a, s)
+            out, share = self.predict(x, torch.full((len(x),), t, device=x.device), label)
+            if shares is not None:
+                shares[t] = share
+            return clean(self.config.prediction, x, out, *self.path.at(t)[1:], self.config.data_std)
 
         return denoise
 
+    # ---- sampling
+
+    def default_options(self) -> DiffusionOptions:
+        return self.config.options
+
+    def asked(self, cond: Condition, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
+        """The denoiser with everything that the options ask for."""
+        label, null = cond.label, len(self.config.classes)
+        denoise = self.denoiser(label, shares)
+        if self.branches(options) == 2 and label is not None:
+            both = self.denoiser(torch.cat([label, torch.full_like(label, null)]), shares)
+            denoise = guided(both, options.guidance, denoise, options.interval)
+        if options.tile:
+            denoise = tiled(denoise, (options.tile, options.tile), min(options.overlap, options.tile - 1))
+        return clamped(denoise) if options.clamp else denoise
+
+    def branches(self, options: DiffusionOptions) -> int:
+        return 2 if options.guidance != 1 and self.config.classes else 1
+
+    def grid(self, options: DiffusionOptions) -> Grid:
+        """Where the solver's steps lie. An image to start from, at less than full strength, cuts the noisiest ones off."""
+        steps = options.steps
+        grid = chosen(*self.errors(), steps) if options.grid == "own" else GRIDS[options.grid](self.path, steps)
+        start = options.strength * self.path.start
+        if options.strength == 1:
+            return grid
+        return [self.path.at(start), *(point for point in grid if point[0] < start * (1 - 1e-6))]
+
+    @torch.no_grad()
+    def errors(self) -> tuple[Grid, Tensor]:
+        """What steps of every length cost this model, measured on 16 images of its own; kept until the weights change."""
+        version = sum(p._version for p in self.parameters())
+        if self._own[0] != version:
+            rng = Rng(range(16), self.device)
+            label = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None
+            x = self.path.at(self.path.start)[2] * rng.normal(*self.config.shape)
+            self._own = (version, *local_errors(self.denoiser(label), x, self.path))
+        return self._own[1:]
+
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
-        shape = self.config.shape
-        grid = uniform(self.path, options.steps)
-        if options.guidance == 1 or not self.config.classes or cond.label is None:
-            denoise = self.denoiser(cond)
+        given, mask = cond.image, cond.mask
+        shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
+        shares: dict[float, Tensor] = {}
+        denoise, grid = self.asked(cond, options, shares), self.grid(options)
+        noise = lambda: rng.normal(*shape)  # noqa: E731
+        _, a, s = grid[0]
+        x = s * noise()  # (N, C, H, W)
+        if given is not None and options.strength < 1:
+            x = a * given + x
+        if given is None or mask is None:
+            return self.walk(denoise, x, grid, rng, options, shares, on_step).clamp(-1, 1)
+        if options.rounds:
+            x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
         else:
-            null = torch.full_like(cond.label, len(self.config.classes))
-            denoise = guided(self.denoiser(Condition(label=torch.cat([cond.label, null]))), options.guidance)
-        if options.clamp:
-            denoise = clamped(denoise)
-        extra = {"eta": options.eta} if options.solver == "ddim" else {}
-        x = grid[0][2] * rng.normal(*shape)  # (N, C, H, W)
-        x = SOLVERS[options.solver](denoise, x, grid, lambda: rng.normal(*shape), on_step=on_step, **extra)
-        return x.clamp(-1, 1)
+            x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
+        return given + mask * (x.clamp(-1, 1) - given)  # known pixels come back bit by bit
+
+    def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict, on_step) -> Tensor:
+        """The solver that the options name, with what it takes. Raises ConfigError for a variance that tiles cannot tell."""
+        solver, more = options.solver, {}
+        if solver.startswith(FOREIGN):
+            generators = [torch.Generator().manual_seed(mix(key, "scheduler")) for key in rng.keys]
+            return with_scheduler(solver.removeprefix(FOREIGN), denoise, x, self.path, len(grid) - 1, generators, on_step)
+        if solver in ("ddim", "dpmpp-2m"):
+            more["eta"] = options.eta
+        if solver == "heun":
+            more |= {"churn": options.churn, "path": self.path}
+        if solver == "ddpm" and self.config.learned_variance:
+            if options.tile:
+                raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
+            more["std"] = lambda x, t, t2: self._std(shares.pop(t)[: len(x)], t, t2)
+        return SOLVERS[solver](denoise, x, grid, lambda: rng.normal(*x.shape[1:]), on_step=on_step, **more)
+
+    def _std(self, share: Tensor, t: float, t2: float) -> Tensor:
+        _, small, large = posterior(*self.path.at(t)[1:], *self.path.at(t2)[1:])
+        return (0.5 * learned_log_var(share, small, large)).exp()
 
     def evaluations(self, options: DiffusionOptions) -> int:
-        branches = 1 if options.guidance == 1 or not self.config.classes else 2
-        return branches * evaluations(options.solver, options.steps)
+        return self.branches(options) * evaluations(options.solver, options.steps)
+
+    # ---- from images to noise and back
+
+    def between(self, options: DiffusionOptions) -> Grid:
+        """The grid that is walked both ways: it stops at a little noise, which an image is taken for."""
+        return karras(self.path, options.steps, 2e-3, end=False)
+
+    def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+        grid = self.between(options)
+        noise = invert(self.asked(cond, options), grid[-1][1] * x, grid, max(1, options.rounds), on_step)
+        return noise / grid[0][2]
+
+    def regenerate(self, noise: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+        grid = self.between(options)
+        x = SOLVERS["ddim"](self.asked(cond, options), grid[0][2] * noise, grid, on_step=on_step)
+        return (x / grid[-1][1]).clamp(-1, 1)
+
+    # ---- likelihood
+
+    def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        """A lower bound: that of a chain of CHAIN steps, TERMS of which are drawn for each image (stratified, unbiased)."""
+        grid = karras(self.path, CHAIN, LOW, end=False)
+        total = -prior_kl(x, *grid[0][1:])
+        _, a, s = grid[-1]
+        d, _ = self.estimate(a * x + s * rng.normal(*x.shape[1:]), torch.full((len(x),), grid[-1][0], device=x.device), cond.label)
+        total = total + discretised(x, d, torch.full_like(d, math.log(s / a)))
+        points = torch.tensor(grid, dtype=torch.float64, device=x.device)  # (CHAIN + 1, 3)
+        for k in range(TERMS):
+            i = ((k + rng.uniform().double()) * CHAIN / TERMS).long().clamp(max=CHAIN - 1)  # (N,)
+            here, there = (points[j, :, None, None, None].float().unbind(1) for j in (i, i + 1))
+            z = here[1] * x + here[2] * rng.normal(*x.shape[1:])
+            d, share = self.estimate(z, here[0].flatten(), cond.label)
+            total = total - step_kl(x, d, *here[1:], *there[1:], share) * (CHAIN / TERMS)
+        return total
+
+    def log_density(self, x: Tensor, cond: Condition, rng: Rng, steps: int = 20) -> Tensor:
+        width = 2 / (self.levels - 1)
+        x = x + width * (rng.uniform(*x.shape[1:]) - 0.5)
+        probe = rng.integers(2, *x.shape[1:]).float() * 2 - 1
+        nats = flow_log_density(self.denoiser(cond.label), x, self.path, [probe], steps)
+        return nats + x[0].numel() * math.log(width)
 
 
 class DenoisingConfig(ObjectiveConfig):
-    """times: how t is drawn, "logit-normal" (sigmoid of a normal: more at medium noise) or "uniform". label_dropout: share of rows."""
+    """times: how t is drawn, "uniform" or "logit-normal" (sigmoid of a normal of this mean and std: log sigma, on flow and edm paths).
+
+    weighting: of the squared error: "simple" leaves it as the prediction has it, "min-snr" and "edm" as in references 7 and 8.
+    label_dropout: share of rows. vlb: weight of the bound, in bits per dimension, where the variance is learned.
+    """
 
     kind: Literal["denoising"] = "denoising"
     times: Literal["logit-normal", "uniform"] = "logit-normal"
+    mean: float = 0.0
+    std: float = Field(1.0, gt=0)
+    weighting: Literal["simple", "min-snr", "edm"] = "simple"
     label_dropout: float = Field(0.1, ge=0, le=1)
+    vlb: float = Field(1e-3, ge=0)
 
     def build(self, model: Diffusion) -> "Denoising":
         return Denoising(self, model)
 
 
 class Denoising(Objective):
-    """Least squares on the model's own prediction."""
+    """Weighted least squares on the model's own prediction, and the bound for a learned variance."""
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,). Neighbouring rows of the run take far-apart quantiles (a golden-ratio sequence): less variance."""
         u = (batch.index.double() * GOLDEN + step.rng.uniform().cpu().double() * 1e-3) % 1
         u = u.clamp(1e-6, 1 - 1e-6).to(batch.image.device)
-        t = torch.special.ndtri(u).sigmoid() if self.config.times == "logit-normal" else u
+        t = (torch.special.ndtri(u) * self.config.std + self.config.mean).sigmoid() if self.config.times == "logit-normal" else u
         return t.float() * self.model.path.start
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         model, x0 = self.model, batch.image
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
-        a, s = (f(t)[:, None, None, None] for f in (model.path.a, model.path.s))  # (N, 1, 1, 1)
+        a, s = model.levels_of(t)  # (N, 1, 1, 1)
         label = batch.cond.label
         if label is not None:
             dropped = step.rng.uniform() < self.config.label_dropout
             label = torch.where(dropped, len(model.config.classes), label)
-        out = model.net(a * x0 + s * noise, t, label).float()
-        loss = F.mse_loss(out, target(model.config.prediction, x0, noise, a, s))
-        return loss, {"mse": loss.detach()}
+        x = a * x0 + s * noise
+        out, share = model.predict(x, t, label)
+        error = (out - target(model.config.prediction, x0, noise, a, s, model.config.data_std)).square().mean((1, 2, 3))  # (N,)
+        loss = mse = (self.weight(a, s).flatten() * error).mean()
+        parts = {"mse": mse.detach()}
+        if share is not None:
+            bits = self.bound(x0, x, out.detach(), share, t).mean()
+            loss, parts["vlb"] = mse + self.config.vlb * bits, bits.detach()
+        return loss, parts
+
+    def weight(self, a: Tensor, s: Tensor) -> Tensor:
+        """Of the prediction's squared error; the references weigh the error of D, which `stretch` translates."""
+        config = self.model.config
+        if self.config.weighting == "simple":
+            return torch.ones_like(s)
+        per_d = stretch(config.prediction, a, s, config.data_std) ** -2
+        snr = (a / s) ** 2
+        if self.config.weighting == "min-snr":
+            return snr.clamp(max=5.0) * per_d
+        return (1 / config.data_std**2 + snr) * per_d
+
+    def bound(self, x0: Tensor, x: Tensor, out: Tensor, share: Tensor, t: Tensor) -> Tensor:
+        """The bound's term of one step of a chain of CHAIN equal ones from t, times their number: (N,) bits per dimension.
+
+        The mean gets no gradient from it (reference 6, section 3.1).
+        """
+        model = self.model
+        late = t > 2 / CHAIN  # the chain's last steps belong to its decoder, which has no variance to learn
+        t = torch.where(late, t, 2 / CHAIN)
+        (a, s), (a2, s2) = model.levels_of(t), model.levels_of(t - model.path.start / CHAIN)
+        d = clean(model.config.prediction, x, out, a, s, model.config.data_std)
+        return late * step_kl(x0, d, a, s, a2, s2, share) * CHAIN / (x0[0].numel() * math.log(2))

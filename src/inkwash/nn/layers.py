@@ -40,15 +40,49 @@ class Pointwise(nn.Linear):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (N, C, H, W) to (N, C_out, H, W), channels-last
 
 
+class Embedding(nn.Module):
+    """Time and class as one vector, through an MLP (Ho et al. 2020; the class is added, as in Dhariwal and Nichol 2021)."""
+
+    def __init__(self, frequencies: int, width: int, num_classes: int = 0):
+        super().__init__()
+        self.time = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.label = nn.Embedding(num_classes + 1, width) if num_classes else None
+
+    def forward(self, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N,) and (N,) to (N, D). Without a label the null class, the last, is meant."""
+        e = self.time(fourier(t, self.time[0].in_features))
+        if self.label is not None:
+            null = torch.full_like(t, self.label.num_embeddings - 1, dtype=torch.long)
+            e = e + self.label(null if label is None else label)
+        return F.silu(e)
+
+
+def heads_of(width: int, head: int) -> int:
+    """How many heads of about `head` channels share a width equally."""
+    return next(n for n in range(max(1, width // head), 0, -1) if width % n == 0)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention. q: (N, S, D), k and v: (N, T, D), mask: bool (N, T), True = may be looked at; to (N, S, D).
+
+    Written out: with few wide heads two matrix products are faster on a CPU than the fused kernel.
+    """
+    q, k, v = (y.unflatten(-1, (heads, -1)).transpose(1, 2) for y in (q, k, v))  # (N, heads, ., D / heads)
+    score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (N, heads, S, T)
+    if mask is not None:
+        score = score.masked_fill(~mask[:, None, None, :], -torch.inf)
+    return (score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)
+
+
 class Attention(nn.Module):
-    """Self-attention over pixels, and over `Condition.tokens` where `context` is given (cross-attention), as a residual branch.
+    """Self-attention over pixels, or over `context` where its width is given (cross-attention), as a residual branch.
 
     Heads are wide (128 unless the layer is narrower): many small heads are 17 times slower on a CPU.
     """
 
     def __init__(self, channels: int, head: int = 128, context: int | None = None):
         super().__init__()
-        self.heads = next(n for n in range(max(1, channels // head), 0, -1) if channels % n == 0)
+        self.heads = heads_of(channels, head)
         self.norm = norm(channels)
         self.q = nn.Linear(channels, channels)
         self.kv = nn.Linear(context or channels, 2 * channels)
@@ -56,15 +90,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """x: (N, C, H, W). context: (N, T, D). mask: bool (N, T), True = may be looked at."""
-        n, c, h, w = x.shape
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (N, HW, C)
         k, v = self.kv(tokens if context is None else context).chunk(2, dim=-1)  # (N, T, C)
-        q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (self.q(tokens), k, v))  # (N, heads, T, C / heads)
-        score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (N, heads, HW, T)
-        if mask is not None:
-            score = score.masked_fill(~mask[:, None, None, :], -torch.inf)
-        y = (score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (N, HW, C)
-        return x + self.out(y).transpose(1, 2).reshape(n, c, h, w)
+        y = self.out(attend(self.q(tokens), k, v, self.heads, mask))  # (N, HW, C)
+        return x + y.transpose(1, 2).reshape(x.shape)
 
 
 class ResBlock(nn.Module):

@@ -5,13 +5,15 @@ on a small map runs five times faster than a narrow one on a large map; norms ha
 the lowest resolution; maps are halved and doubled by 1x1 convolutions.
 """
 
+from typing import Literal
+
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Attention, Down, ResBlock, Up, fourier, norm, pad_to_multiple, zero_
+from inkwash.nn.layers import Attention, Down, Embedding, ResBlock, Up, norm, pad_to_multiple, zero_
 
 
 class UNetConfig(Config):
@@ -19,69 +21,96 @@ class UNetConfig(Config):
 
     blocks: residual blocks a level on the way down (one more on the way up). fold: pixels folded into channels at the door.
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
+    context: width of the tokens that every place with self-attention also attends to (cross-attention), None for none.
     """
 
+    kind: Literal["unet"] = "unet"
     width: int = Field(64, ge=2, multiple_of=2)
     mults: tuple[PositiveInt, ...] = Field((1, 2), min_length=1)
     blocks: int = Field(2, ge=0)
     fold: int = Field(2, ge=1)
     attention: tuple[int, ...] = ()
     head: int = Field(128, ge=1)
+    context: int | None = Field(None, ge=1)
 
     @property
     def stride(self) -> int:
         """Sides are padded to a multiple of this."""
         return self.fold * 2 ** (len(self.mults) - 1)
 
+    def build(self, c_in: int, c_out: int, num_classes: int = 0) -> "UNet":
+        return UNet(self, c_in, c_out, num_classes)
+
+
+class Looks(nn.Module):
+    """Self-attention, then cross-attention where there is a context."""
+
+    def __init__(self, channels: int, head: int, context: int | None):
+        super().__init__()
+        self.own = Attention(channels, head)
+        self.cross = Attention(channels, head, context) if context else None
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        x = self.own(x)
+        return x if context is None else self.cross(x, context, mask)
+
+
+class Block(nn.Module):
+    """A residual block, and attention where its level has it."""
+
+    def __init__(self, channels: int, embedding: int, looks: Looks | None = None, extra: bool = False):
+        super().__init__()
+        self.conv, self.looks = ResBlock(channels, embedding, extra), looks
+
+    def forward(self, x: Tensor, e: Tensor, context: tuple[Tensor | None, Tensor | None], extra: Tensor | None = None) -> Tensor:
+        x = self.conv(x, e, extra)
+        return x if self.looks is None else self.looks(x, *context)
+
 
 class UNet(nn.Module):
-    """x: (N, C_in, H, W) of any size, t: (N,) in [0, 1], label: int64 (N,) with num_classes as the null class; to (N, C_out, H, W)."""
+    """x: (N, C_in, H, W) of any size, t: (N,) in [0, 1], label: int64 (N,) with num_classes as the null class; to (N, C_out, H, W).
+
+    context: (N, L, D) and mask: bool (N, L), True = may be looked at.
+    """
 
     def __init__(self, config: UNetConfig, c_in: int, c_out: int, num_classes: int = 0):
         super().__init__()
         self.config = config
         widths = [config.width * m for m in config.mults]
         w, d = widths[0], max(256, 2 * config.width)
-        self.time = nn.Sequential(nn.Linear(w, d), nn.SiLU(), nn.Linear(d, d))
-        self.label = nn.Embedding(num_classes + 1, d) if num_classes else None
+        self.embed = Embedding(w, d, num_classes)
         self.stem = nn.Conv2d(c_in * config.fold**2, w, 3, padding=1)
 
-        def block(channels: int, level: int, extra: bool = False) -> nn.ModuleList:
-            attend = Attention(channels, config.head) if level in config.attention else nn.Identity()
-            return nn.ModuleList([ResBlock(channels, d, extra), attend])
+        def block(channels: int, attend: bool, extra: bool = False) -> Block:
+            return Block(channels, d, Looks(channels, config.head, config.context) if attend else None, extra)
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, c in enumerate(widths):
             if level:
                 self.down.append(Down(widths[level - 1], c))
-            self.down.extend(block(c, level) for _ in range(config.blocks))
-        self.middle = nn.ModuleList([ResBlock(c, d), Attention(c, config.head), ResBlock(c, d)])
+            self.down.extend(block(c, level in config.attention) for _ in range(config.blocks))
+        self.middle = nn.ModuleList([block(c, True), block(c, False)])
         for level, c in reversed(list(enumerate(widths))):
-            self.up.extend(block(c, level, extra=True) for _ in range(config.blocks + 1))
+            self.up.extend(block(c, level in config.attention, extra=True) for _ in range(config.blocks + 1))
             if level:
                 self.up.append(Up(c, widths[level - 1]))
         self.norm = norm(c)
         self.head = zero_(nn.Conv2d(c, c_out * config.fold**2, 3, padding=1))
 
-    def embed(self, t: Tensor, label: Tensor | None) -> Tensor:
-        """(N,) and (N,) to (N, D). Without a label the null class is meant."""
-        e = self.time(fourier(t, self.time[0].in_features))
-        if self.label is not None:
-            null = torch.full_like(t, self.label.num_embeddings - 1, dtype=torch.long)
-            e = e + self.label(null if label is None else label)
-        return F.silu(e)
-
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, label: Tensor | None = None, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         height, width = x.shape[-2:]
-        e = self.embed(t, label)
+        e, look = self.embed(t, label), (context, mask)
         x = F.pixel_unshuffle(pad_to_multiple(x, self.config.stride), self.config.fold)  # (N, C f^2, H/f, W/f)
         h = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for layer in self.down:
-            h = layer(h) if isinstance(layer, Down) else layer[1](layer[0](h, e))
+            h = layer(h) if isinstance(layer, Down) else layer(h, e, look)
             skips.append(h)
-        h = self.middle[2](self.middle[1](self.middle[0](h, e)), e)
+        for layer in self.middle:
+            h = layer(h, e, look)
         for layer in self.up:
-            h = layer(h) if isinstance(layer, Up) else layer[1](layer[0](h, e, skips.pop()))
+            h = layer(h) if isinstance(layer, Up) else layer(h, e, look, skips.pop())
         h = self.head(F.silu(self.norm(h)))
         return F.pixel_shuffle(h, self.config.fold)[..., :height, :width]  # (N, C_out, H, W)

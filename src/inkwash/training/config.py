@@ -21,9 +21,9 @@ class DataConfig(Config):
 class TrainConfig(Config):
     """steps or budget (seconds of wall clock) ends the run; the other is None. batch: images a step, over all processes.
 
-    accumulate: micro-batches a step. lr: of AdamW; warm_up: images over which it rises; decay: the last share of the run over which it
-    falls to zero. clip: largest norm of a phase's gradient. ema: half-life in images, and never more
-    than the share ema_share of the images seen so far.
+    accumulate: micro-batches a step. optimizer: "muon" takes orthogonalised steps where weights are matrices. lr: its rate; warm_up:
+    images over which it rises; decay: the last share of the run over which it falls to zero. clip: largest norm of a phase's
+    gradient. ema: half-life in images, and never more than the share ema_share of the images seen so far.
     precision: "auto" times one convolution. checkpoint_every: in steps; held-out images are looked at then too. log_every and
     sample_every: in seconds. keep: how many checkpoints stay.
     """
@@ -33,6 +33,7 @@ class TrainConfig(Config):
     batch: int = Field(128, ge=1)
     accumulate: int = Field(1, ge=1)
     seed: int = 0
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(0.0, ge=0)

@@ -171,7 +171,7 @@ class Run:
         own = {k: v.clone() for k, v in t.model.state_dict().items()}
         t.model.load_state_dict(t.ema.tensors())
         try:
-            images = draw(t.model.eval(), seeds, t.model.Options(), label, t.precision)
+            images = draw(t.model.eval(), seeds, t.model.default_options(), label, t.precision)
         finally:
             t.model.load_state_dict(own)
             t.model.train()

@@ -32,6 +32,7 @@ from inkwash.training.ema import EMA
 from inkwash.training.engine import Engine
 from inkwash.training.guard import culprit
 from inkwash.training.log import Log, Means, duration
+from inkwash.training.muon import Muon, matrices
 
 
 @dataclass
@@ -95,16 +96,19 @@ class Trainer:
         return {p: f"{root}.{name}" for root, module in roots for name, p in module.named_parameters()}
 
     def _optimizers(self) -> dict[str, torch.optim.AdamW]:
-        """One AdamW for each name that the phases give, over all the parameters that they train."""
+        """One optimiser for each name that the phases give, over all the parameters that they train."""
         groups: dict[str, dict[nn.Parameter, None]] = {}
         betas = {phase.optimizer: phase.betas or self.train.betas for phase in self.phases}
         for phase in self.phases:
             groups.setdefault(phase.optimizer, {}).update(dict.fromkeys(phase.parameters()))
-        decay = self.train.weight_decay
-        return {
-            name: torch.optim.AdamW(list(group), lr=self.train.lr, betas=betas[name], weight_decay=decay, fused=True)
-            for name, group in groups.items()
-        }
+        out = {}
+        for name, group in groups.items():
+            shared = {"lr": self.train.lr, "betas": betas[name], "weight_decay": self.train.weight_decay}
+            if self.train.optimizer == "muon":
+                out[name] = Muon(group, matrices([self.model, self.objective]), **shared)
+            else:
+                out[name] = torch.optim.AdamW(list(group), fused=True, **shared)
+        return out
 
     @property
     def progress(self) -> float:

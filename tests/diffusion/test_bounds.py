@@ -7,8 +7,8 @@ import torch
 from torch.distributions import MixtureSameFamily, Normal
 from torch.distributions.categorical import Categorical
 
-from inkwash.diffusion.likelihood import discretised, flow_log_density, kl_normal, learned_log_var, posterior, prior_kl, step_kl
 from inkwash.diffusion.grids import karras
+from inkwash.diffusion.likelihood import discretised, flow_log_density, kl_normal, learned_log_var, posterior, prior_kl, step_kl
 from inkwash.diffusion.path import PATHS
 
 MU = torch.tensor([0.7, -0.3, 0.0], dtype=torch.float64)
