@@ -28,6 +28,24 @@ def pairs(settings: Sequence[str]) -> dict[str, Any]:
     return out
 
 
+def sides(text: str) -> list[int]:
+    """Pixels at the top, right, bottom and left: "8" for all, "8,0,8,0" for each. Raises ConfigError."""
+    parts = [p.strip() for p in text.split(",")]
+    if len(parts) not in (1, 4) or not all(p.isascii() and p.isdigit() for p in parts) or not any(map(int, parts)):
+        raise ConfigError(f"{text!r} is not a number of pixels to add: write 8, or 8,0,8,0 for the top, right, bottom and left.")
+    return [int(p) for p in parts] * (4 // len(parts))
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """A size in pixels as (height, width): "64" for a square, "96x64" for width x height. Raises ConfigError."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(p.isascii() and p.isdigit() and int(p) for p in parts):
+        raise ConfigError(f"{text!r} is not a size: write 64, or 96x64 for width x height.")
+    return int(parts[-1]), int(parts[0])
+
+
 def tell(record: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
     """Print a result: one line of JSON, or sentences."""
     if as_json:

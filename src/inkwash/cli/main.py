@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-MAKE, MEASURE, DESCRIBE = "Make", "Measure", "Describe"
+MAKE, CHANGE, MEASURE, DESCRIBE = "Make", "Change", "Measure", "Describe"
 
 app = typer.Typer(
     name="inkwash",
@@ -18,6 +18,11 @@ app = typer.Typer(
 
 Out = Annotated[str, typer.Option("--out", help="Folder to write to.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Solver = Annotated[
+    str | None, typer.Option("--solver", help="Diffusion: dpmpp-2m, unipc, heun, ddim, ddpm, ..., diffusers:NAME.", show_default=False)
+]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (20).", show_default=False)]
+Guidance = Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off (the default).", show_default=False)]
 Code = Annotated[str | None, typer.Option("--code", help="A Python file of yours that the run's model is defined in.", show_default=False)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto for the best that is there.")]
 
@@ -57,9 +62,10 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 64,
     label: Annotated[str | None, typer.Option("--class", help="A class by name or number; else as often as in the training set.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first image; the next ones count up.")] = 0,
-    solver: Annotated[str | None, typer.Option("--solver", help="Diffusion: dpmpp-2m, heun, ddim or ddpm.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (20).", show_default=False)] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off (the default).", show_default=False)] = None,
+    size: Annotated[str | None, typer.Option("--size", help="Diffusion: 64, or width x height as 96x64.", show_default=False)] = None,
+    solver: Solver = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images made at once.")] = 64,
     precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
@@ -71,7 +77,38 @@ def sample(
     from inkwash.cli.sample import run
 
     named = {"solver": solver, "steps": steps, "guidance": guidance}
-    run(model, out, n, label, seed, {k: v for k, v in named.items() if v is not None}, option or [], batch, precision, device, code, json)
+    run(model, out, n, label, seed, size, {k: v for k, v in named.items() if v is not None}, option or [], batch, precision, device, code, json)
+
+
+@app.command(rich_help_panel=CHANGE)
+def edit(
+    model: Annotated[str, typer.Argument(help="A run or a model folder.")],
+    image: Annotated[str, typer.Option("--image", help="The picture to start from.", show_default=False)],
+    out: Out,
+    mask: Annotated[str | None, typer.Option("--mask", help="White, or transparent, where something new shall be.")] = None,
+    extend: Annotated[str | None, typer.Option("--extend", help="Pixels to add: 8, or 8,0,8,0 for top, right, bottom, left.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Another picture: n steps from the one to the other.")] = None,
+    vary: Annotated[float | None, typer.Option("--vary", help="Variations: just above 0 the same picture, 1 another one.")] = None,
+    strength: Annotated[float | None, typer.Option("--strength", help="Share of the way to noise: 0.6 without a mask.")] = None,
+    label: Annotated[str | None, typer.Option("--class", help="A class by name or number; none unless said.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many results.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first result; the next ones count up.")] = 0,
+    keep_size: Annotated[bool, typer.Option("--keep-size", help="Leave the picture as large as it is.")] = False,
+    solver: Solver = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
+    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Change a picture with a diffusion model: repaint, inpaint, extend, vary, or lead it over to another one."""
+    from inkwash.cli.edit import run
+
+    wishes = {"image": image, "mask": mask, "to": to, "vary": vary, "label": label, "n": n, "seed": seed, "keep_size": keep_size}
+    named = {"strength": strength, "solver": solver, "steps": steps, "guidance": guidance}
+    run(model, out, wishes, extend, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
 
 
 @app.command(rich_help_panel=MAKE)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from inkwash.cli.common import pairs, progress, tell, user_code
+from inkwash.cli.common import pairs, progress, size_of, tell, user_code
 from inkwash.core.files import make_folder
 from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Runner
@@ -17,6 +17,7 @@ def run(
     n: int,
     label: str | None,
     seed: int,
+    size: str | None,
     named: dict[str, Any],
     options: list[str],
     batch: int,
@@ -29,7 +30,7 @@ def run(
     place, runner = Path(out), Runner(device, precision)
     runner.model(model)
     make_folder(place)
-    request = Request(model=model, n=n, seed=seed, label=label, options={**named, **pairs(options)}, batch=batch)
+    request = Request(model=model, n=n, seed=seed, size=size_of(size), label=label, options={**named, **pairs(options)}, batch=batch)
     with progress("sampling") as on_step:
         (result,) = runner.run([request], on_step)
     for i, (image, facts) in enumerate(zip(result.images, result.facts)):

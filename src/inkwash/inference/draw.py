@@ -1,6 +1,7 @@
 """From seeds to images, in batches: the one place where a model is sampled."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -33,8 +34,9 @@ def draw(
     precision: Precision | None = None,
     batch: int = 64,
     on_step: Callable[[int, int], None] | None = None,
+    cond: Condition | None = None,
 ) -> Tensor:
-    """One image for each seed: (N, C, H, W) in [-1, 1] on the CPU. label: int64 (N,) or None.
+    """One image for each seed: (N, C, H, W) in [-1, 1] on the CPU. label: int64 (N,) or None. cond: what else they depend on, N rows.
 
     Memory does not grow with the number of batches. on_step(done, total) counts solver steps over all batches.
     Raises ConfigError where the model does not sample, or not under this condition.
@@ -45,13 +47,13 @@ def draw(
     starts = range(0, len(seeds), batch)
     for i, start in enumerate(starts):
         rows = slice(start, start + batch)
-        cond = Condition(label=None if label is None else label[rows].to(device))
-        model.check(cond)
+        given = replace(cond or Condition(), **({} if label is None else {"label": label}))[rows].to(device)
+        model.check(given)
         tick = (lambda done, total, i=i: on_step(i * total + done, len(starts) * total)) if on_step else None
         rng = image_rng(seeds[rows], device)
         if precision is None:
-            images.append(model.sample(rng, cond, options, tick).cpu())
+            images.append(model.sample(rng, given, options, tick).cpu())
         else:
             with precision.autocast(device):
-                images.append(model.sample(rng, cond, options, tick).float().cpu())
+                images.append(model.sample(rng, given, options, tick).float().cpu())
     return torch.cat(images) if images else torch.empty(0, *model.config.shape)

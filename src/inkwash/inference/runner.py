@@ -11,6 +11,7 @@ from torch import Tensor
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep
+from inkwash.inference.edit import Edit, edit
 from inkwash.inference.load import Loaded, load
 
 
@@ -55,21 +56,40 @@ class Runner:
         """Serve requests in order. Raises InkwashError for the first that cannot be served."""
         return [self._one(request, on_step) for request in requests]
 
+    def edit(self, model: str, order: Edit, on_step: OnStep | None = None) -> tuple[Result, list[Tensor]]:
+        """Serve an edit. Returns the result, and the image it began with and its mask (where there is one) as they were seen.
+
+        Raises InkwashError where it cannot be served.
+        """
+        loaded, start = self.model(model), time.perf_counter()
+        images, seen, mask = edit(loaded, order, on_step)
+        seeds = list(range(order.seed, order.seed + order.n))
+        names = [] if order.label is None else [loaded.classes[loaded.label_of(order.label)]] * order.n
+        height, width = images.shape[-2:]
+        base = {"model": loaded.name, "kind": loaded.kind, "edit": order.kind(), "of": Path(order.image).name, "size": f"{width}x{height}"}
+        wishes = {k: v for k, v in (("to", order.to), ("vary", order.vary), ("mask", order.mask)) if v is not None} | order.options
+        facts = [{"seed": s, **({"class": names[i]} if names else {}), **base, **wishes} for i, s in enumerate(seeds)]
+        shown = [seen] + ([] if mask is None else [mask.expand_as(seen) * 2 - 1])
+        return Result(images, seeds, names, facts, time.perf_counter() - start), shown
+
     def _one(self, request: Request, on_step: OnStep | None) -> Result:
         loaded = self.model(request.model)
         height, width = loaded.model.config.shape[1:]
         if request.prompt is not None:
             raise ConfigError(f"{loaded.name} takes a class, not a prompt: one of {', '.join(loaded.classes) or 'none'}.")
+        wishes = dict(request.options)
         if request.size not in (None, (height, width)):
-            raise ConfigError(f"{loaded.name} makes images of {height} x {width} only.")
+            if "size" not in type(loaded.options()).model_fields:
+                raise ConfigError(f"{loaded.name} makes images of {height} x {width} only.")
+            height, width = wishes["size"] = request.size
         if request.n < 1:
             raise ConfigError(f"{request.n} images cannot be made: ask for at least 1.")
-        options = loaded.options(**request.options)
+        options = loaded.options(**wishes)
         seeds = list(range(request.seed, request.seed + request.n))
         label = loaded.labels(seeds, request.label)
         start = time.perf_counter()
-        images = loaded.sample(request.n, request.seed, label, request.batch, on_step, **request.options)
+        images = loaded.sample(request.n, request.seed, label, request.batch, on_step, **wishes)
         names = [] if label is None else [loaded.classes[i] for i in label.tolist()]
-        base = {"model": loaded.name, "kind": loaded.kind, "size": f"{width}x{height}", **options.model_dump()}
+        base = {"model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
         facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
         return Result(images, seeds, names, facts, time.perf_counter() - start)

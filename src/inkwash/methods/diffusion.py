@@ -41,6 +41,9 @@ from inkwash.nn.unet import UNetConfig
 
 GOLDEN = 0.6180339887498949
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
+ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
+
+
 def _kind(net: Any) -> Any:
     """A network's kind; the U-Net where a dictionary names none."""
     return net.get("kind", "unet") if isinstance(net, dict) else getattr(net, "kind", None)
@@ -230,7 +233,7 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
 
     def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
-        noise = invert(self.asked(cond, options), grid[-1][1] * x, grid, max(1, options.rounds), on_step)
+        noise = invert(self.asked(cond, options), grid[-1][1] * x, grid, ROUNDS, on_step)
         return noise / grid[0][2]
 
     def regenerate(self, noise: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:

@@ -1,0 +1,138 @@
+"""Editing with a trained model: an image and what is to become of it, in; images, out. No retraining.
+
+image alone     image-to-image: `strength` of the way to noise, and back
+with a mask     what is white is made anew (inpainting); the rest comes back bit by bit
+extend          the image grows at its sides (outpainting)
+vary            its own noise, a little changed
+to              pictures between it and another one, through the noise of both
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt
+from torch import Tensor
+
+from inkwash.core.batch import Condition
+from inkwash.core.config import Config
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.model import Inverter, OnStep
+from inkwash.core.pixels import from_uint8
+from inkwash.data import View
+from inkwash.data.decode import decode, to_channels
+from inkwash.diffusion.editing import slerp
+from inkwash.inference.draw import draw, image_rng
+from inkwash.inference.load import Loaded
+
+STEPS = 50  # of the walk to noise and back, unless said
+STRENGTH = 0.6  # of image-to-image, unless said
+
+
+class Edit(Config):
+    """One order. image, mask, to: files; a mask is white, or transparent, where something new shall be.
+
+    extend: pixels to add at the top, right, bottom and left. vary: 0 the same image to 1 another one. n: how many results. keep_size: leave
+    the picture as large as it is, instead of bringing it to the size of training. options: the model's own.
+    """
+
+    image: str
+    mask: str | None = None
+    to: str | None = None
+    extend: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
+    vary: float | None = Field(None, gt=0, le=1)
+    n: int = Field(1, ge=1)
+    seed: int = 0
+    label: str | int | None = None
+    keep_size: bool = False
+    batch: int = Field(64, ge=1)
+    options: dict[str, Any] = {}
+
+    def kind(self) -> str:
+        """What is asked for. Raises ConfigError where two things are."""
+        wishes = {"inpaint": self.mask, "interpolate": self.to, "outpaint": self.extend, "vary": self.vary}
+        asked = [name for name, value in wishes.items() if value is not None]
+        if len(asked) > 1:
+            raise ConfigError(f"One edit at a time: {' and '.join(asked)} were asked for together.")
+        return asked[0] if asked else "image-to-image"
+
+
+def read_picture(path: str, loaded: Loaded, keep_size: bool = False) -> Tensor:
+    """A file as the model sees images: (C, H, W) in [-1, 1]. Raises DataError for a file that is no picture."""
+    place = Path(path)
+    if not place.is_file():
+        raise DataError(f"There is no picture {path}.")
+    pixels = decode(place.read_bytes(), path)
+    channels, *size = loaded.model.config.shape
+    known = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
+    view = known.override({"size": list(pixels.shape[:2] if keep_size else size), "channels": channels, "random_crop": False})
+    return from_uint8(torch.from_numpy(view.prepare(pixels)))
+
+
+def read_mask(path: str, loaded: Loaded, size: tuple[int, int]) -> Tensor:
+    """A mask file, (1, H, W) of 0 and 1, brought to `size` as its picture is. Raises DataError for one that asks for nothing."""
+    place = Path(path)
+    if not place.is_file():
+        raise DataError(f"There is no mask {path}.")
+    pixels = decode(place.read_bytes(), path)
+    if pixels.shape[-1] == 4 and (pixels[..., 3] < 255).any():
+        wanted = 255 - pixels[..., 3:]  # transparent: make anew
+    else:
+        wanted = to_channels(pixels, 1)
+    known = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
+    view = View(size=size, channels=1, fit=known.fit, background=(0, 0, 0))
+    mask = torch.from_numpy((view.prepare(np.ascontiguousarray(wanted)) > 127).astype(np.float32))
+    if not mask.any():
+        raise DataError(f"The mask {path} is black all over: white is where something new is made.")
+    return mask
+
+
+def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The results (n, C, H, W), the image as the model saw it (C, H, W), and the mask (1, H, W) where there is one.
+
+    Raises ConfigError where the model cannot edit, or two edits are asked for at once; DataError for files that are no pictures.
+    """
+    kind, model = order.kind(), loaded.model
+    if "image" not in model.accepts:
+        raise ConfigError(f"A {loaded.kind!r} model does not edit images; a diffusion model does.")
+    image, mask = read_picture(order.image, loaded, order.keep_size), None
+    label = None if order.label is None else torch.tensor([loaded.label_of(order.label)])
+    if kind in ("interpolate", "vary"):
+        options = loaded.options(**{"steps": STEPS, **order.options})
+        return _through_noise(loaded, order, image, label, options, on_step), image, None
+    if kind == "outpaint":
+        top, right, bottom, left = order.extend
+        sides = (left, right, top, bottom)
+        mask = torch.nn.functional.pad(torch.zeros_like(image[:1]), sides, value=1.0)
+        image = torch.nn.functional.pad(image[None], sides, mode="replicate")[0]
+    elif kind == "inpaint":
+        mask = read_mask(order.mask, loaded, tuple(image.shape[-2:]))
+    options = loaded.options(**({} if mask is not None else {"strength": STRENGTH}) | order.options)
+    cond = Condition(image=image.expand(order.n, *image.shape), mask=None if mask is None else mask.expand(order.n, *mask.shape))
+    seeds, rows = range(order.seed, order.seed + order.n), None if label is None else label.expand(order.n)
+    return draw(model, seeds, options, rows, loaded.precision, order.batch, on_step, cond), image, mask
+
+
+@torch.no_grad()
+def _through_noise(loaded: Loaded, order: Edit, image: Tensor, label: Tensor | None, options: Any, on_step: OnStep | None) -> Tensor:
+    """Variations of one image, or the way from it to another: (n, C, H, W). In fp32: bf16 loses the way back."""
+    model, cond = loaded.model, Condition(label=label).to(loaded.model.device)
+    if not isinstance(model, Inverter):
+        raise ConfigError(f"A {loaded.kind!r} model does not find the noise of an image.")
+    one = model.invert(image[None].to(model.device), cond, options)
+    if order.to is not None:
+        other = read_picture(order.to, loaded, order.keep_size)
+        if other.shape != image.shape:
+            raise DataError(f"{order.image} and {order.to} have different sizes: leave out --keep-size.")
+        two = model.invert(other[None].to(model.device), cond, options)
+        noises = [slerp(one, two, i / max(1, order.n - 1)) for i in range(order.n)]
+    else:
+        fresh = image_rng(range(order.seed, order.seed + order.n), model.device).normal(*image.shape)
+        noises = [slerp(one, z[None], order.vary) for z in fresh]
+    out = []
+    for start in range(0, order.n, order.batch):
+        part = torch.cat(noises[start : start + order.batch])
+        rows = cond.map(lambda t, n=len(part): t.expand(n))
+        out.append(model.regenerate(part, rows, options, on_step if order.n <= order.batch else None).float().cpu())
+    return torch.cat(out)
