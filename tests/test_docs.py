@@ -17,8 +17,8 @@ import inkwash
 from inkwash.cli.main import app
 from inkwash.core.config import MODELS, lookup
 from inkwash.data import Facts
-from inkwash.recipes import RECIPES, find
-from tiny import write_npz
+from inkwash.recipes import RECIPES
+from tiny import recipe_config, write_npz
 
 ROOT = Path(__file__).parents[1]
 ENGLISH = [ROOT / "README.md", *sorted((ROOT / "docs" / "en").glob("*.md"))]
@@ -160,7 +160,7 @@ def test_command_lines_parse(page):
         except Exception as error:  # whatever the parser raises, the line is what matters
             pytest.fail(f"inkwash {line}: {error}")
         if verb == "train" and context.params["recipe"] in RECIPES:
-            config = find(context.params["recipe"])("x", FACTS)
+            config = recipe_config(context.params["recipe"], "x", FACTS)
             config.override(dict(pair.split("=", 1) for pair in context.params["setting"] or []))
         for pair in context.params.get("option") or []:
             assert pair.split("=")[0] in sampling_options(), line
@@ -178,7 +178,7 @@ def test_inline_commands_exist(page):
 @functools.cache
 def sampling_options() -> set[str]:
     """Every -o key of the methods in the package."""
-    built = [find(name)("x", FACTS).model.build() for name in RECIPES]
+    built = [recipe_config(name, "x", FACTS).model.build() for name in RECIPES]
     return {key for model in built for key in model.Options.model_fields}
 
 
@@ -204,7 +204,7 @@ def defaults(page: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", ["vae", "gan", "diffusion", "training"])
 def test_defaults_in_tables_are_those_of_the_recipes(page):
-    config = find("diffusion" if page == "training" else page)("x", FACTS).model_dump()
+    config = recipe_config("diffusion" if page == "training" else page, "x", FACTS).model_dump()
     rows = defaults(ROOT / "docs" / "en" / f"{page}.md")
     assert rows
     for setting, number in rows:
@@ -216,7 +216,7 @@ def test_defaults_in_tables_are_those_of_the_recipes(page):
 
 @by_page
 def test_settings_that_are_named_exist(page):
-    configs = [find(name)("x", FACTS).model_dump() for name in RECIPES]
+    configs = [recipe_config(name, "x", FACTS).model_dump() for name in RECIPES]
     for setting in set(re.findall(r"`((?:model|objective|train|data)\.[a-z_.]+)`", prose(page))):
         if setting.startswith("model.") and setting.split(".")[1] in ("classes", "model"):
             continue  # of a loaded model, not a setting

@@ -17,8 +17,8 @@ from PIL import Image
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import MODELS
 from inkwash.core.rng import Rng
-from inkwash.data import Dataset, View, facts, open_source
-from inkwash.recipes import find
+from inkwash.data import Dataset, Facts, View, facts, open_source
+from inkwash.recipes import RECIPES, find
 from inkwash.training import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.log import Log
@@ -26,6 +26,7 @@ from inkwash.training.trainer import Trainer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KINDS = sorted(MODELS)
+RECIPE_KINDS = sorted(RECIPES)  # those that train another's model too
 SMALL = {"width": 8, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
 
@@ -66,10 +67,16 @@ def write_folder(root: Path, n: int = 10, size: tuple[int, int] = (8, 8), classe
     return str(root)
 
 
+def recipe_config(name: str, source: str, known: Facts) -> RunConfig:
+    """A recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
+    more = {"start": find("diffusion")(source, known).model} if name == "distill" else {}
+    return find(name)(source, known, **more)
+
+
 def run_config(kind: str, source: str, view: dict | None = None, **train) -> RunConfig:
     """The recipe of a kind on a source, made small. train: settings of TrainConfig."""
     view = View(**(view or {}))
-    config = find(kind)(source, facts(open_source(source), view))
+    config = recipe_config(kind, source, facts(open_source(source), view))
     values = config.model_dump(mode="json")
     values["model"], values["objective"] = shrink(values["model"]), shrink(values["objective"])
     values["train"] |= FAST | {"steps": 4} | train

@@ -28,6 +28,8 @@ SMALL = [
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
 
+BEGUN = {"distill"}  # recipes that begin from a trained model
+
 
 @pytest.fixture
 def cli(monkeypatch, capfd):
@@ -77,8 +79,9 @@ def trained(ten, tmp_path_factory):
 
     root = tmp_path_factory.mktemp("runs")
     settings = dict(text.split("=") for text in SMALL[1::2])
-    for name in sorted(RECIPES):
-        train(configure(name, ten, steps=2, settings=settings), root / name, quiet=True)
+    for name in sorted(RECIPES, key=lambda name: name in BEGUN):
+        start = root / "diffusion" if name in BEGUN else None
+        train(configure(name, ten, steps=2, settings=settings, start=start), root / name, quiet=True)
     return root
 
 
@@ -138,7 +141,7 @@ def test_as_a_module():
 # ---- round trip
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - BEGUN))
 def test_train_sample_show(recipe, ten, cli, tmp_path):
     run, pictures = tmp_path / "run", tmp_path / "pictures"
     code, out, err = cli("train", recipe, "--data", ten, "--out", run, "--steps", 2, *SMALL)
@@ -169,6 +172,30 @@ def test_train_sample_show(recipe, ten, cli, tmp_path):
     assert code == 0 and "dog" in out and "7" in out
     code, out, _ = cli("show", run / "model")
     assert code == 0 and json.loads(out)["kind"] == recipe
+
+
+def test_distill_begins_from_a_run(ten, cli, tmp_path):
+    teacher, run = tmp_path / "teacher", tmp_path / "few"
+    assert cli("train", "diffusion", "--data", ten, "--out", teacher, "--steps", 2, *SMALL)[0] == 0
+    code, out, err = cli("train", "distill", "--from", teacher, "--out", run, "--steps", 2, *SMALL[-2:])
+    assert code == 0, err
+    record = json.loads((run / "run.json").read_text())
+    assert record["config"]["start"] == str(teacher) and record["config"]["data"]["source"] == str(ten)
+    assert record["config"]["model"]["options"]["steps"] == 4 and record["config"]["objective"]["kind"] == "consistency"
+    shutil.rmtree(teacher)
+    code, _, err = cli("train", "--resume", "--out", run, "--steps", 3)
+    assert code == 0, "what it began from is not needed any more: " + err
+    code, out, err = cli("sample", run, "-n", 1, "--out", tmp_path / "x", "--json")
+    assert code == 0 and json.loads(out)["facts"]["solver"] == "consistency"
+
+    for args, words in (
+        (["distill", "--data", ten], "--from"),
+        (["distill", "--from", tmp_path / "none"], "does not exist"),
+        (["gan", "--from", run, "--data", ten, *SMALL], "does not fit"),
+    ):
+        code, _, err = cli("train", *args, "--out", tmp_path / "no", "--steps", 1)
+        assert code == 2 and words in err and "Traceback" not in err, err
+        assert not (tmp_path / "no").exists() or not (tmp_path / "no" / "run.json").exists()
 
 
 def test_resume_from_the_command_line(ten, cli, tmp_path):
@@ -217,7 +244,7 @@ def test_json_is_one_line(ten, trained, cli, tmp_path):
     assert records["train"]["status"] == "finished" and all(Path(p).exists() for p in records["train"]["wrote"])
     assert records["dry"]["parameters"] > 0 and records["dry"]["flops"] > 0 and records["dry"]["config"]["model"]["kind"] == "vae"
     assert records["sample"]["facts"]["seed"] == 0 and records["picture"]["seed"] == 0
-    assert set(records["methods"]["models"]) >= set(RECIPES) == set(records["recipes"])
+    assert set(records["methods"]["models"]) >= set(RECIPES) - BEGUN and set(RECIPES) == set(records["recipes"])
     assert records["doctor"]["precision"] in ("bf16", "fp32") and records["doctor"]["fp32_ms"] > 0
 
 

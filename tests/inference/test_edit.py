@@ -95,7 +95,8 @@ def test_the_way_to_noise_and_back_is_exact(model, folder):
 def test_sizes(model, folder):
     large = str(folder / "large.png")
     assert edit(model, Edit(image=large))[0].shape == (1, 3, *SIZE), "brought to the size of training"
-    out, seen, mask = edit(model, Edit(image=large, keep_size=True, mask=str(folder / "m.png"), options={"tile": 16, "overlap": 4, "steps": 3}))
+    options = {"tile": 16, "overlap": 4, "steps": 3}
+    out, seen, mask = edit(model, Edit(image=large, keep_size=True, mask=str(folder / "m.png"), options=options))
     assert out.shape == (1, 3, 40, 30) and mask.shape == (1, 40, 30)
     assert torch.equal(out[0][:, mask[0] == 0], seen[:, mask[0] == 0])
 

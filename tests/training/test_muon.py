@@ -43,7 +43,8 @@ def test_a_weight_is_read_as_a_matrix_and_back():
     w = torch.randn(5, 7, 3, 3)
     torch.testing.assert_close(as_weight(as_matrix(w), w.shape), w)
     x = torch.randn(2, 7, 3, 3)
-    torch.testing.assert_close(x.permute(0, 2, 3, 1).flatten(1) @ as_matrix(w).T, nn.functional.conv2d(x, w).flatten(1), atol=1e-4, rtol=1e-4)
+    product = x.permute(0, 2, 3, 1).flatten(1) @ as_matrix(w).T
+    torch.testing.assert_close(product, nn.functional.conv2d(x, w).flatten(1), atol=1e-4, rtol=1e-4)
     assert torch.equal(as_weight(as_matrix(w[..., 0, 0]), w[..., 0, 0].shape), w[..., 0, 0])
 
 

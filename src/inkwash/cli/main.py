@@ -38,12 +38,13 @@ def start(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command(rich_help_panel=MAKE)
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="vae, gan, diffusion, or FILE.py:FUNCTION. Not needed with --resume.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="vae, gan, diffusion, distill or FILE.py:FUNCTION; none with --resume.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="A folder of images, zip, tar, .npz, IDX, hf:NAME, scenes or digits.")] = None,
     out: Out = "runs/run",
     setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
     budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock time to train for: 90s, 10m, 2h.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of a time.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A run or model folder to begin from.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and what it costs, and stop.")] = False,
     code: Code = None,
@@ -52,7 +53,7 @@ def train(
     """Train a model. Ctrl-C saves and says how to go on."""
     from inkwash.cli.train import run
 
-    run(recipe, data, out, setting or [], budget, steps, resume, dry_run, code, json)
+    run(recipe, data, out, setting or [], budget, steps, resume, dry_run, code, json, start)
 
 
 @app.command(rich_help_panel=MAKE)
@@ -77,7 +78,8 @@ def sample(
     from inkwash.cli.sample import run
 
     named = {"solver": solver, "steps": steps, "guidance": guidance}
-    run(model, out, n, label, seed, size, {k: v for k, v in named.items() if v is not None}, option or [], batch, precision, device, code, json)
+    named = {k: v for k, v in named.items() if v is not None}
+    run(model, out, n, label, seed, size, named, option or [], batch, precision, device, code, json)
 
 
 @app.command(rich_help_panel=CHANGE)

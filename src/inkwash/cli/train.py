@@ -28,6 +28,7 @@ def run(
     dry_run: bool,
     code: str | None,
     json: bool,
+    start: str | None,
 ) -> None:
     user_code(code)
     place, wishes = Path(out), pairs(settings)
@@ -36,7 +37,7 @@ def run(
     else:
         if recipe is None:
             raise ConfigError("Name a recipe, or your own FILE.py:FUNCTION: `inkwash show recipes` lists them.")
-        config = configure(recipe, data, steps, budget, wishes, console.print)
+        config = configure(recipe, data, steps, budget, wishes, console.print, start)
         if config.train.steps is None and config.train.budget is None:
             config = config.override({"train.budget": BUDGET})
     if dry_run:

@@ -19,6 +19,7 @@ MODELS = {
 }
 
 OBJECTIVES = {
+    "consistency": "inkwash.methods.consistency:ConsistencyConfig",
     "elbo": "inkwash.methods.vae:ELBOConfig",
     "non-saturating": "inkwash.methods.gan:NonSaturatingConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",

@@ -186,15 +186,20 @@ def _parsed(note: str, kind: type[ModelConfig]) -> ModelConfig | None:
         return None
 
 
-def load_model(folder: Path) -> Model:
-    """Read a model folder. Raises FileError where it is not one or is damaged."""
+def read_model_config(folder: Path) -> ModelConfig:
+    """What a model folder describes. Raises FileError where it is not one or is damaged."""
     folder = standing(folder)
     if not (folder / CONFIG).is_file():
         raise FileError(f"{folder} is not a model folder: it has no {CONFIG}.")
     values = read_json(folder / CONFIG)
     if not isinstance(values, dict) or "kind" not in values:
         raise FileError(f"{folder / CONFIG} does not say what kind of model it describes.")
-    config = lookup(values["kind"], MODELS).parse(values)
+    return lookup(values["kind"], MODELS).parse(values)
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder. Raises FileError where it is not one or is damaged."""
+    config, folder = read_model_config(folder), standing(folder)
     tensors, note = load_tensors(folder / WEIGHTS)
     if _parsed(note, type(config)) != config:
         raise FileError(f"{folder} is damaged: {CONFIG} differs from the configuration in {WEIGHTS}.")

@@ -130,3 +130,9 @@ def gap(here: Point, there: Point) -> float:
     """The step in log-SNR, h = log(a'/s') - log(a/s); infinite from no signal and into no noise."""
     (_, a, s), (_, a2, s2) = here, there
     return math.log(a2 * s / (s2 * a)) if s2 and a else math.inf
+
+
+def toward_rows(x: Tensor, d: Tensor, here: tuple[Tensor, Tensor], there: tuple[Tensor, Tensor]) -> Tensor:
+    """`toward` without fresh noise, where each row has levels (a, s) of its own, (N, 1, 1, 1)."""
+    (a, s), (a2, s2) = here, there
+    return a2 * d + s2 / s * (x - a * d)

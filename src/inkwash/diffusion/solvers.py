@@ -5,7 +5,7 @@ at its first point and ends at its last, usually t = 0. `noise()` gives a standa
 
 References: 1. Ho et al. 2020, DDPM. 2. Song, Meng and Ermon 2021, DDIM, equations 12 and 16. 3. Karras et al. 2022, algorithms 1
 and 2. 4. Lu et al. 2022, DPM-Solver++, algorithm 2 (2M) and equation 18 (its stochastic form). 5. Zhao et al. 2023, UniPC, algorithms 1
-and 2 with B(h) = exp(h) - 1.
+and 2 with B(h) = exp(h) - 1. 6. Song et al. 2023, Consistency Models, algorithm 1.
 """
 
 import math
@@ -163,6 +163,16 @@ def _uni(x: Tensor, d: Tensor, differences: list[Tensor], weights: list[float], 
     return x
 
 
+def consistency(denoise: Denoiser, x: Tensor, grid: Grid, noise: Noise, on_step: OnStep | None = None) -> Tensor:
+    """For models that guess the image in one step: guess, add all the noise of the next point anew, guess again. (Reference 6.)"""
+    for i, (here, there) in enumerate(zip(grid, grid[1:])):
+        d = denoise(x, here[0])
+        x = there[1] * d + there[2] * noise() if there[2] else there[1] * d
+        if on_step:
+            on_step(i + 1, len(grid) - 1)
+    return x
+
+
 def renoise(x: Tensor, here: Point, there: Point, z: Tensor) -> Tensor:
     """Forward along the path, from less noise to more: a sample of x at `there` given x at `here`."""
     (_, a, s), (_, a2, s2) = here, there
@@ -171,6 +181,7 @@ def renoise(x: Tensor, here: Point, there: Point, z: Tensor) -> Tensor:
 
 
 SOLVERS = {
+    "consistency": consistency,
     "ddim": ddim,
     "ddpm": ancestral,
     "dpmpp-2m": dpmpp_2m,

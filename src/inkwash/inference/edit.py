@@ -133,6 +133,6 @@ def _through_noise(loaded: Loaded, order: Edit, image: Tensor, label: Tensor | N
     out = []
     for start in range(0, order.n, order.batch):
         part = torch.cat(noises[start : start + order.batch])
-        rows = cond.map(lambda t, n=len(part): t.expand(n))
-        out.append(model.regenerate(part, rows, options, on_step if order.n <= order.batch else None).float().cpu())
+        rows = None if label is None else label.expand(len(part)).to(part.device)
+        out.append(model.regenerate(part, Condition(label=rows), options, on_step if order.n <= order.batch else None).float().cpu())
     return torch.cat(out)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inkwash.core.errors import ConfigError, nearest
-from inkwash.data import Facts
 from inkwash.training import RunConfig
 
-Recipe = Callable[[str, Facts], RunConfig]
+Recipe = Callable[..., RunConfig]  # (source, facts), and the model it starts from where it has a parameter `start`
 
 RECIPES = {
+    "distill": "inkwash.recipes.distill:distill",
     "diffusion": "inkwash.recipes.diffusion:diffusion",
     "gan": "inkwash.recipes.gan:gan",
     "vae": "inkwash.recipes.vae:vae",

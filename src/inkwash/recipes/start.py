@@ -1,13 +1,16 @@
 """From a recipe's name, data and wishes to a run: what `inkwash train` and `inkwash.train` both call."""
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from inkwash.core.errors import ConfigError
+from inkwash.core.files import read_model_config
 from inkwash.data import View, facts, open_source
-from inkwash.recipes import find
+from inkwash.inference.load import model_folder
+from inkwash.recipes import Recipe, find
 from inkwash.training import RunConfig
 from inkwash.training import train as train_run
 from inkwash.training.run import read_run
@@ -32,9 +35,11 @@ def configure(
     budget: str | float | None = None,
     settings: dict[str, Any] | None = None,
     tell: Callable[[str], object] | None = None,
+    start: str | Path | None = None,
 ) -> RunConfig:
     """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
 
+    start: a run or model folder to begin from: its weights, its model where the recipe asks for one, its data where none are named.
     tell: hears what was decided for the person, as the size that images of mixed sizes become.
 
     Raises ConfigError for no data, or a setting that does not exist.
@@ -44,6 +49,9 @@ def configure(
         config = recipe
     else:
         make = find(recipe)
+        if start is not None:
+            model_folder(start)  # or say that there is none such, before anything else is asked for
+        data = data or data_of(start)
         if data is None:
             raise ConfigError("Name the data to train on: --data FOLDER, FILE, scenes, ...")
         view = {k.removeprefix("data.view."): v for k, v in settings.items() if k.startswith("data.view.")}
@@ -52,10 +60,12 @@ def configure(
         known = facts(source, wished)
         if known.note and tell:
             tell(known.note)
-        config = make(data, known)
+        config = make(data, known, **begun(make, recipe, start))
         validation = None if source.split in ("all", source.validation) else source.validation
         found = {"data.split": source.split, "data.validation": validation}
         settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings
+    if start is not None:
+        settings.setdefault("start", str(start))
     if steps is not None and budget is not None:
         raise ConfigError("Give --steps or --budget, not both.")
     if budget is not None:
@@ -63,6 +73,20 @@ def configure(
     elif steps is not None:
         settings |= {"train.steps": steps, "train.budget": None}
     return config.override(settings)
+
+
+def begun(make: Recipe, name: str, start: str | Path | None) -> dict[str, Any]:
+    """The model that a run begins from, for a recipe that asks for one. Raises ConfigError where it asks and none is named."""
+    if "start" not in inspect.signature(make).parameters:
+        return {}
+    if start is None:
+        raise ConfigError(f"The recipe {name!r} begins from a trained model: name its run with --from.")
+    return {"start": read_model_config(model_folder(start))}
+
+
+def data_of(start: str | Path | None) -> str | None:
+    """The data that a run was trained on, None where there is no run."""
+    return read_run(Path(start))["data"]["source"] if start is not None and (Path(start) / "run.json").is_file() else None
 
 
 def train(
@@ -74,16 +98,18 @@ def train(
     settings: dict[str, Any] | None = None,
     resume: bool = False,
     quiet: bool = False,
+    start: str | Path | None = None,
 ) -> Path:
     """Train a recipe (by name, FILE.py:FUNCTION, or a whole RunConfig) on data into the folder `out`, and return the folder.
 
-    With `resume` the configuration comes from the folder; steps or budget may be raised then, and nothing else changed.
+    start: a run to begin from. With `resume` the configuration comes from the folder; steps or budget may be raised then, and
+    nothing else changed.
     """
     if resume:
         return train_run(resumed(Path(out), steps, budget, settings), out, resume=True, quiet=quiet)
     if recipe is None:
         raise ConfigError("Name a recipe: see `inkwash show recipes`.")
-    return train_run(configure(recipe, data, steps, budget, settings), out, quiet=quiet)
+    return train_run(configure(recipe, data, steps, budget, settings, start=start), out, quiet=quiet)
 
 
 def resumed(out: Path, steps: int | None = None, budget: str | float | None = None, settings: dict[str, Any] | None = None) -> RunConfig:

@@ -54,9 +54,10 @@ class TrainConfig(Config):
 
 
 class RunConfig(Config):
-    """What a recipe returns: data, model, objective, training."""
+    """What a recipe returns: data, model, objective, training. start: a run or model folder whose weights training begins with."""
 
     data: DataConfig
     model: AnyModel
     objective: AnyObjective
     train: TrainConfig = TrainConfig()
+    start: str | None = None

@@ -45,7 +45,7 @@ class Run:
         self.config, self.out, self.engine, self.log = config, out, engine, log
         self.data = open_data(config, config.data.split)
         self.held_out = self._held_out()
-        self.trainer = Trainer(config, self.data, engine, log, read_run(out)["precision"] if resume else None)
+        self.trainer = Trainer(config, self.data, engine, log, read_run(out)["precision"] if resume else None, resume)
         self.best, self.best_step = float("inf"), -1
         self.facts: dict[str, Any] = {}
 

@@ -24,15 +24,23 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from inkwash.core.batch import Batch, Step
 from inkwash.core.device import choose_precision
 from inkwash.core.errors import ConfigError, TrainingError
+from inkwash.core.files import WEIGHTS, fill_state, load_tensors
 from inkwash.core.objective import Phase
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader
+from inkwash.inference.load import model_folder
 from inkwash.training.config import RunConfig
 from inkwash.training.ema import EMA
 from inkwash.training.engine import Engine
 from inkwash.training.guard import culprit
 from inkwash.training.log import Log, Means, duration
 from inkwash.training.muon import Muon, matrices
+
+
+def fill_from(model: nn.Module, start: str) -> None:
+    """Take the weights of a run or model folder. Raises FileError where they are not this model's."""
+    path = model_folder(start) / WEIGHTS
+    fill_state(model, load_tensors(path)[0], path)
 
 
 @dataclass
@@ -58,8 +66,11 @@ def still(*modules: nn.Module) -> Iterator[None]:
 class Trainer:
     """Holds everything that a checkpoint holds, and the loop. `out` gets what `inkwash.training.run` writes."""
 
-    def __init__(self, config: RunConfig, data: Dataset, engine: Engine, log: Log, precision: str | None = None):
-        """precision: what a run that goes on was begun in, where the configuration leaves it to a measurement."""
+    def __init__(self, config: RunConfig, data: Dataset, engine: Engine, log: Log, precision: str | None = None, resumed: bool = False):
+        """precision: what a run that goes on was begun in, where the configuration leaves it to a measurement.
+
+        resumed: weights will come from a checkpoint, so those that the run began with are not looked for.
+        """
         self.config, self.train, self.data, self.engine, self.log = config, config.train, data, engine, log
         rows, ways = self.train.batch, engine.world * self.train.accumulate
         if rows % ways:
@@ -70,6 +81,8 @@ class Trainer:
         chosen = choose_precision(engine.device, precision or self.train.precision)
         self.precision = replace(chosen, bf16=bool(engine.from_main(float(chosen.bf16))))  # timings differ, ranks must not
         self.model = self.precision.place(config.model.build().to(engine.device)).train()
+        if config.start and not resumed:
+            fill_from(self.model, config.start)
         self.objective = self.precision.place(config.objective.build(self.model).to(engine.device)).train()
         if self.objective.couples and self.train.accumulate > 1:
             raise ConfigError("Rows of a batch interact in this objective, so train.accumulate must be 1.")
