@@ -3,9 +3,10 @@ import torch
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError
+from inkwash.nn.dit import DiTBlock, DiTConfig, positions
 from inkwash.nn.layers import Attention, Down, ResBlock, Up, fourier, pad_to_multiple
 from inkwash.nn.pyramid import Critic, Decoder, Encoder, PyramidConfig
-from inkwash.nn.unet import UNet, UNetConfig
+from inkwash.nn.unet import Block, UNetConfig
 
 SIZES = [(8, 8), (12, 10), (5, 7), (1, 1), (3, 17)]
 
@@ -71,16 +72,16 @@ def test_residual_branches_start_as_the_identity():
     x = torch.randn(2, 8, 4, 4)
     assert torch.equal(Attention(8)(x), x)
     assert torch.equal(ResBlock(8)(x), x)
-    skip = torch.randn(2, 8, 4, 4)
-    assert torch.equal(ResBlock(8, embedding=3, extra=True)(x, torch.randn(2, 3), skip), x + skip)
+    assert torch.equal(Block(8, 3)(x, torch.randn(2, 3)), x)
+    assert torch.equal(DiTBlock(DiTConfig(width=8))(y := torch.randn(2, 5, 8), torch.randn(2, 8)), y)
 
 
-def test_a_blocks_second_input_and_embedding_matter():
-    block = stirred(ResBlock(4, embedding=3, extra=True))
-    x, e, extra = (torch.randn(2, *s, dtype=torch.float64) for s in ((4, 6, 6), (3,), (4, 6, 6)))
-    rows_are_independent(block, x, e, extra)
-    assert not torch.allclose(block(x, e, extra), block(x, e + 1, extra))
-    assert not torch.allclose(block(x, e, extra), block(x, e, extra + torch.randn_like(extra)))
+def test_a_blocks_embedding_matters():
+    for block in (ResBlock(4, embedding=3), Block(4, 3)):
+        stirred(block)
+        x, e = (torch.randn(2, *s, dtype=torch.float64) for s in ((4, 6, 6), (3,)))
+        rows_are_independent(block, x, e)
+        assert not torch.allclose(block(x, e), block(x, e + 1))
 
 
 def test_down_and_up_change_the_size():
@@ -93,26 +94,64 @@ def test_down_and_up_change_the_size():
     torch.testing.assert_close(up(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
+NETS = [
+    UNetConfig(width=4),
+    UNetConfig(width=4, mults=(1, 2, 3), fold=1, attention=(1,), blocks=1),
+    DiTConfig(width=8, blocks=2, head=4),
+    DiTConfig(width=12, blocks=1, fold=3),
+]
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("config", [UNetConfig(width=4), UNetConfig(width=4, mults=(1, 2, 3), fold=1, attention=(1,), blocks=1)])
-def test_unet_takes_any_size(config, size):
-    net = stirred(UNet(config, 3, 3, num_classes=2))
-    x, t, label = torch.randn(3, 3, *size, dtype=torch.float64), torch.rand(3, dtype=torch.float64), torch.tensor([0, 1, 2])
-    net.float()
-    y = net(x.float(), t.float(), label)
+@pytest.mark.parametrize("config", NETS)
+def test_networks_take_any_size(config, size):
+    net = stirred(config.build(3, 3, num_classes=2)).float()
+    x, t, label = torch.randn(3, 3, *size), torch.rand(3), torch.tensor([0, 1, 2])
+    y = net(x, t, label)
     assert y.shape == x.shape and y.isfinite().all()
-    alone = net(x[1:2].float(), t[1:2].float(), label[1:2])
-    torch.testing.assert_close(alone[0], y[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(net(x[1:2], t[1:2], label[1:2])[0], y[1], atol=1e-4, rtol=1e-4)
 
 
-def test_unet_starts_at_zero_and_the_null_class_is_the_last():
-    net = UNet(UNetConfig(width=4), 1, 1, num_classes=3)
+@pytest.mark.parametrize("config", NETS)
+def test_networks_start_at_zero_and_the_null_class_is_the_last(config):
+    net = config.build(1, 1, num_classes=3)
     x, t = torch.randn(2, 1, 8, 8), torch.rand(2)
     assert (net(x, t, torch.tensor([0, 1])) == 0).all()
     net = stirred(net).float()
     assert torch.equal(net(x, t), net(x, t, torch.tensor([3, 3])))
     assert not torch.allclose(net(x, t), net(x, t, torch.tensor([0, 3])))
     assert not torch.allclose(net(x, t), net(x, t + 0.2))
+
+
+@pytest.mark.parametrize("config", NETS[1:])
+def test_networks_attend_to_a_context(config):
+    """Cross-attention: what the mask hides does not matter, what it shows does, and gradients reach the tokens and every weight."""
+    config = config.model_copy(update={"context": 6})
+    net = stirred(config.build(2, 2, num_classes=2), 0.3).float()
+    x, t, label = torch.randn(2, 2, 8, 8), torch.rand(2), torch.tensor([0, 1])
+    context = torch.randn(2, 5, 6, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
+    y = net(x, t, label, context, mask)
+    y.square().mean().backward()
+    assert (context.grad[~mask] == 0).all() and (context.grad[mask].abs().amax(-1) > 0).all()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for name, p in net.named_parameters() if "label" not in name)
+    hidden = torch.where(mask[..., None], context, 9.0)
+    torch.testing.assert_close(net(x, t, label, hidden, mask), y)
+    assert not torch.allclose(net(x, t, label, context + 0.5, mask), y)
+    values = []
+    for step in (0.05, -0.05):
+        moved = context.detach().clone()
+        moved[0, 0] += step
+        values.append(net(x, t, label, moved, mask).square().mean().item())
+    assert (values[0] - values[1]) / 0.1 == pytest.approx(context.grad[0, 0].sum().item(), rel=0.1, abs=2e-4)
+
+
+def test_a_transformer_knows_where_its_tokens_are():
+    net = stirred(DiTConfig(width=8, blocks=1).build(1, 1)).float()
+    x, t = torch.ones(1, 1, 8, 8), torch.rand(1)
+    y = net(x, t)
+    assert not torch.allclose(y[..., :2, :2], y[..., 2:4, :2]) and not torch.allclose(y[..., :2, :2], y[..., :2, 2:4])
+    assert positions(3, 5, 8).unique(dim=0).shape == (15, 8)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -97,23 +97,17 @@ class Attention(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two 3x3 convolutions around a residual, optionally modulated by an embedding (He et al. 2016; Dhariwal and Nichol 2021, AdaGN).
+    """Two 3x3 convolutions around a residual, optionally modulated by an embedding (He et al. 2016; Dhariwal and Nichol 2021, AdaGN)."""
 
-    extra: whether there is a second input as wide as the first (a U-Net's skip). The convolutions see both side by side and the
-    residual is their sum: without a straight way for it, a U-Net takes thousands of images to learn to pass noise through.
-    """
-
-    def __init__(self, channels: int, embedding: int | None = None, extra: bool = False):
+    def __init__(self, channels: int, embedding: int | None = None):
         super().__init__()
-        c_in = 2 * channels if extra else channels
-        self.norm1, self.conv1 = norm(c_in), nn.Conv2d(c_in, channels, 3, padding=1)
+        self.norm1, self.conv1 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2, self.conv2 = norm(channels), zero_(nn.Conv2d(channels, channels, 3, padding=1))
         self.modulate = nn.Linear(embedding, 2 * channels) if embedding else None
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None, extra: Tensor | None = None) -> Tensor:
-        """x: (N, C, H, W), embedding: (N, D), extra: (N, C, H, W) to (N, C, H, W)."""
-        h, x = (x, x) if extra is None else (torch.cat([x, extra], dim=1), x + extra)
-        h = self.norm2(self.conv1(F.silu(self.norm1(h))))
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """x: (N, C, H, W), embedding: (N, D) to (N, C, H, W)."""
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
         if self.modulate is not None:
             scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)  # (N, C, 1, 1)
             h = torch.addcmul(shift.to(h.dtype), h, 1 + scale.to(h.dtype))

@@ -1,8 +1,10 @@
 """A U-Net for machines without a GPU as well as with one (Ronneberger et al. 2015; Ho et al. 2020; Dhariwal and Nichol 2021).
 
-What differs from the usual one, and why: 2x2 pixels are folded into channels before the first layer, because a wide convolution
-on a small map runs five times faster than a narrow one on a large map; norms have one group; attention has one wide head and sits at
-the lowest resolution; maps are halved and doubled by 1x1 convolutions.
+What differs from the usual one, and why (docs/en/performance.md has the figures): 2x2 pixels are folded into channels before the first
+layer, because a wide convolution on a small map runs five times faster than a narrow one on a large map; a block has one norm and one
+activation for its two convolutions, because passes over memory cost as much as they do; skips are added, not concatenated, so that
+the way up has convolutions as cheap as the way down; norms have one group, attention one wide head at the lowest resolution; maps
+are halved and doubled by 1x1 convolutions.
 """
 
 from typing import Literal
@@ -13,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Attention, Down, Embedding, ResBlock, Up, norm, pad_to_multiple, zero_
+from inkwash.nn.layers import Attention, Down, Embedding, Up, norm, pad_to_multiple, zero_
+from inkwash.nn.winograd import Conv3x3
 
 
 class UNetConfig(Config):
     """width: channels at the first level. mults: width of each level, each at half the resolution of the one before.
 
-    blocks: residual blocks a level on the way down (one more on the way up). fold: pixels folded into channels at the door.
+    blocks: residual blocks a level, on the way down and on the way up. fold: pixels folded into channels at the door.
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
     context: width of the tokens that every place with self-attention also attends to (cross-attention), None for none.
     """
@@ -56,15 +59,20 @@ class Looks(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, and attention where its level has it."""
+    """x + conv(act(scale norm(conv(x)) + shift)), scale and shift from the embedding; then attention, where its level has it."""
 
-    def __init__(self, channels: int, embedding: int, looks: Looks | None = None, extra: bool = False):
+    def __init__(self, channels: int, embedding: int, looks: Looks | None = None):
         super().__init__()
-        self.conv, self.looks = ResBlock(channels, embedding, extra), looks
+        self.conv1, self.conv2 = Conv3x3(channels, channels), zero_(Conv3x3(channels, channels))
+        self.modulate = nn.Linear(embedding, 2 * channels)
+        self.looks = looks
 
-    def forward(self, x: Tensor, e: Tensor, context: tuple[Tensor | None, Tensor | None], extra: Tensor | None = None) -> Tensor:
-        x = self.conv(x, e, extra)
-        return x if self.looks is None else self.looks(x, *context)
+    def forward(self, x: Tensor, e: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """x: (N, C, H, W), e: (N, D), context: (N, L, D'), mask: bool (N, L)."""
+        h = F.group_norm(self.conv1(x), 1)
+        scale, shift = self.modulate(e)[:, :, None, None].to(h.dtype).chunk(2, dim=1)  # (N, C, 1, 1)
+        x = x + self.conv2(F.hardswish(torch.addcmul(shift, h, 1 + scale)))
+        return x if self.looks is None else self.looks(x, context, mask)
 
 
 class UNet(nn.Module):
@@ -81,17 +89,20 @@ class UNet(nn.Module):
         self.embed = Embedding(w, d, num_classes)
         self.stem = nn.Conv2d(c_in * config.fold**2, w, 3, padding=1)
 
-        def block(channels: int, attend: bool, extra: bool = False) -> Block:
-            return Block(channels, d, Looks(channels, config.head, config.context) if attend else None, extra)
+        def blocks(level: int) -> list[Block]:
+            def looks() -> Looks | None:
+                return Looks(widths[level], config.head, config.context) if level in config.attention else None
+
+            return [Block(widths[level], d, looks()) for _ in range(config.blocks)]
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, c in enumerate(widths):
             if level:
                 self.down.append(Down(widths[level - 1], c))
-            self.down.extend(block(c, level in config.attention) for _ in range(config.blocks))
-        self.middle = nn.ModuleList([block(c, True), block(c, False)])
+            self.down.extend(blocks(level))
+        self.middle = nn.ModuleList([Block(c, d, Looks(c, config.head, config.context)), Block(c, d)])
         for level, c in reversed(list(enumerate(widths))):
-            self.up.extend(block(c, level in config.attention, extra=True) for _ in range(config.blocks + 1))
+            self.up.extend(blocks(level))
             if level:
                 self.up.append(Up(c, widths[level - 1]))
         self.norm = norm(c)
@@ -101,16 +112,19 @@ class UNet(nn.Module):
         self, x: Tensor, t: Tensor, label: Tensor | None = None, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         height, width = x.shape[-2:]
-        e, look = self.embed(t, label), (context, mask)
+        e = self.embed(t, label)
         x = F.pixel_unshuffle(pad_to_multiple(x, self.config.stride), self.config.fold)  # (N, C f^2, H/f, W/f)
         h = self.stem(x.contiguous(memory_format=torch.channels_last))
-        skips = [h]
+        skips = []
         for layer in self.down:
-            h = layer(h) if isinstance(layer, Down) else layer(h, e, look)
-            skips.append(h)
+            if isinstance(layer, Down):
+                h = layer(h)
+            else:
+                h = layer(h, e, context, mask)
+                skips.append(h)
         for layer in self.middle:
-            h = layer(h, e, look)
+            h = layer(h, e, context, mask)
         for layer in self.up:
-            h = layer(h) if isinstance(layer, Up) else layer(h, e, look, skips.pop())
-        h = self.head(F.silu(self.norm(h)))
+            h = layer(h) if isinstance(layer, Up) else layer(h + skips.pop(), e, context, mask)
+        h = self.head(F.hardswish(self.norm(h)))
         return F.pixel_shuffle(h, self.config.fold)[..., :height, :width]  # (N, C_out, H, W)

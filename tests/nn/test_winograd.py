@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from inkwash.nn.winograd import LEAST, Conv3x3, convolve, weight_gradient
+
+SHAPES = [(2, 5, 8, 8, 7), (1, 3, 4, 4, 2), (3, 4, 7, 7, 6), (2, 8, 28, 14, 4), (1, 2, 5, 11, 3), (2, 6, 1, 9, 3)]
+
+
+@pytest.mark.parametrize("n, c, h, w, k", SHAPES)
+def test_it_is_convolution(n, c, h, w, k):
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(n, c, h, w, generator=g), torch.randn(k, c, 3, 3, generator=g)
+    x.requires_grad_()
+    weight.requires_grad_()
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    y = convolve(x.detach(), weight.detach())
+    torch.testing.assert_close(y, exact.float(), atol=1e-4, rtol=1e-4)
+    assert y.shape == (n, k, h, w) and y.permute(0, 2, 3, 1)[:, :, :, :1].stride(-1) == 1
+    dy = torch.randn(exact.shape, generator=g)
+    dx, dw = torch.autograd.grad(exact, (x, weight), dy.double())
+    torch.testing.assert_close(weight_gradient(x.detach(), dy), dw, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(convolve(dy, weight.detach().transpose(0, 1).flip(2, 3)), dx, atol=1e-4, rtol=1e-4)
+
+
+def layer(c_in, c_out):
+    torch.manual_seed(0)
+    return Conv3x3(c_in, c_out)
+
+
+@pytest.mark.parametrize("c_in, c_out, taken", [(96, 96, True), (128, 80, True), (64, 64, False)])
+def test_the_layer_and_its_gradients_equal_conv2d_either_way(c_in, c_out, taken, monkeypatch):
+    assert (c_in * c_out >= LEAST) == taken
+    conv, calls = layer(c_in, c_out), []
+    monkeypatch.setattr("inkwash.nn.winograd.convolve", lambda *a: calls.append(1) or convolve(*a))
+    x = torch.randn(2, c_in, 9, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = conv(x)
+    expected = F.conv2d(x, conv.weight, conv.bias, padding=1)
+    torch.testing.assert_close(y, expected, atol=1e-4, rtol=1e-4)
+    dy = torch.randn(y.shape)
+    for a, b in zip(*(torch.autograd.grad(out, (x, conv.weight, conv.bias), dy) for out in (y, expected))):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+    assert len(calls) == (2 if taken else 0), "forward, and the gradient of its input"
+
+
+def test_other_precisions_and_tiny_maps_go_the_usual_way(monkeypatch):
+    def never(*a):
+        raise AssertionError
+
+    monkeypatch.setattr("inkwash.nn.winograd.convolve", never)
+    conv, x = layer(128, 96), torch.randn(1, 128, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+    assert conv(x[..., :3]).shape == (1, 96, 8, 3)
+    assert conv.double()(x.double()).dtype == torch.float64
+    with pytest.raises(AssertionError):
+        layer(128, 96)(x)
+
+
+def test_frozen_weights_get_no_gradient():
+    conv = layer(96, 96).requires_grad_(False)
+    x = torch.randn(1, 96, 8, 8).requires_grad_()
+    conv(x).sum().backward()
+    assert x.grad is not None and conv.weight.grad is None
