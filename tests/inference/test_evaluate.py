@@ -190,3 +190,14 @@ def test_pairs_are_found_by_name(tmp_path):
     Image.new("RGB", (12, 14)).save(tmp_path / "other" / "unknown.png")
     with pytest.raises(DataError, match="pairs are found by file name"):
         evaluate_folder(str(tmp_path / "other"), str(tmp_path / "real"), metrics="psnr")
+
+
+def test_a_density_is_measured_where_it_is_asked_for_and_named_as_one(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=20, test=6)
+    model = loaded("diffusion", source, tmp_path)
+    report = evaluate_model(model, source, n=6, metrics="bpd,density")
+    bound, density = figure(report, "tiny", "bits/dim"), figure(report, "tiny", "bits/dim, density")
+    assert (bound.tag, density.tag) == ("bound", "density") and "dequantisation" in density.reference
+    assert 1 < density.value < 30 and 1 < bound.value < 30
+    with pytest.raises(ConfigError, match="density cannot be measured here"):
+        evaluate_model(loaded("vae", source, tmp_path), source, n=6, metrics="density")

@@ -38,6 +38,13 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
+        """What another runtime needs of this model: a module of tensors only, and an example of its inputs, two rows, by name.
+
+        Raises ConfigError where there is nothing to hand over.
+        """
+        raise ConfigError(f"A {self.config.kind!r} model cannot be exported yet.")
+
     def check(self, cond: Condition) -> None:
         """Raise ConfigError where the condition holds what the model does not take, or lacks what it needs."""
         if extra := cond.names() - self.accepts:

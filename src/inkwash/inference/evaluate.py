@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
-from inkwash.core.model import Autoencoder, Likelihood, Sampler
+from inkwash.core.model import Autoencoder, Density, Likelihood, Sampler
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
@@ -35,7 +35,7 @@ from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
-METRICS = ("fd", "kid", "prdc", "memory", "bpd", "psnr", "ssim")
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "density", "psnr", "ssim")
 DISTANCES = frozenset(METRICS[:4])
 PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
 FEW = 2000  # samples whose nearest training image is looked for, and images that likelihoods and reconstructions take
@@ -119,6 +119,7 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
         able |= set() if is_auto(metrics) else set(PAIRED)
     else:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
+        able |= {"density"} if isinstance(loaded.model, Density) and not is_auto(metrics) else set()  # minutes: only where asked for
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
     names = [m.strip() for m in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
@@ -225,6 +226,9 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
             if "bpd" in metrics:  # in fp32: bf16 has too few digits for nats
                 rng = Rng([mix(i, "evaluate") for i in rows.index.tolist()], model.device)
                 values["bpd"].append(bits_per_dim(model.log_prob(rows.image, rows.cond, rng), rows.image[0].numel()))
+            if "density" in metrics:
+                rng = Rng([mix(i, "density") for i in rows.index.tolist()], model.device)
+                values["density"].append(bits_per_dim(model.log_density(rows.image, rows.cond, rng), rows.image[0].numel()))
             if paired := [m for m in metrics if m in PAIRED]:
                 again = model.reconstruct(rows.image, rows.cond)
                 for name in paired:
@@ -238,6 +242,8 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
         if name == "bpd":
             tag, against = model.tag, f"{against}, {model.levels} levels"
             title = "bits/dim" if model.levels == 256 else f"bits/dim, {model.levels} levels"
+        elif name == "density":
+            tag, against, title = "density", f"{against}, uniform dequantisation", "bits/dim, density"
         else:
             title = PAIRED[name][0]
         out.append(Figure(title, v.mean().item(), n, (v.std() / n**0.5).item(), None, against, tag))

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
@@ -225,6 +225,11 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
     def evaluations(self, options: DiffusionOptions) -> int:
         return self.branches(options) * evaluations(options.solver, options.steps)
 
+    def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
+        x = torch.zeros(2, *self.config.shape, device=self.device)
+        label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
+        return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label}
+
     # ---- from images to noise and back
 
     def between(self, options: DiffusionOptions) -> Grid:
@@ -265,6 +270,17 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         probe = rng.integers(2, *x.shape[1:]).float() * 2 - 1
         nats = flow_log_density(self.denoiser(cond.label), x, self.path, [probe], steps)
         return nats + x[0].numel() * math.log(width)
+
+
+class _Estimate(nn.Module):
+    """D(x, t) as a module of its own: what a solver elsewhere needs."""
+
+    def __init__(self, model: Diffusion):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.model.estimate(x, t, label)[0]
 
 
 class DenoisingConfig(ObjectiveConfig):

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from inkwash.core.device import Precision
+from inkwash.nn.winograd import direct
 from inkwash.training.log import duration
 from inkwash.training.trainer import Trainer, still
 
@@ -77,7 +78,7 @@ def _measure(trainer: Trainer) -> Estimate:
             return t
 
         counter = _Flops()
-        with counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with direct(), counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             loss, _ = trainer.objective.loss(phase.name, rows, trainer.moment(phase.name, rows))
             forward = counter.total
             loss.backward()
