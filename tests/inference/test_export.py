@@ -21,7 +21,10 @@ def loaded(tmp_path, kind="diffusion", classes=2, **settings):
     return Loaded(model, tmp_path, "tiny", [], {})
 
 
-@pytest.mark.parametrize("settings", [{}, {"model.prediction": "edm", "model.path": "edm"}, {"model.net": {"kind": "dit", "width": 16, "blocks": 2}}])
+KINDS = [{}, {"model.prediction": "edm", "model.path": "edm"}, {"model.net": {"kind": "dit", "width": 16, "blocks": 2}}]
+
+
+@pytest.mark.parametrize("settings", KINDS)
 @pytest.mark.parametrize("classes", [0, 2])
 def test_onnxruntime_gives_the_same_estimate(tmp_path, classes, settings):
     from_us = loaded(tmp_path, classes=classes, **settings)

@@ -223,7 +223,12 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         return (0.5 * learned_log_var(share, small, large)).exp()
 
     def evaluations(self, options: DiffusionOptions) -> int:
-        return self.branches(options) * evaluations(options.solver, options.steps)
+        calls = evaluations(options.solver, options.steps)
+        if self.branches(options) == 1:
+            return calls
+        (low, high), each = options.interval, evaluations(options.solver, options.steps) / options.steps
+        guided_steps = sum(low <= t <= high for t, _, _ in self.grid(options)[:-1])
+        return calls + round(each * guided_steps)
 
     def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
         x = torch.zeros(2, *self.config.shape, device=self.device)

@@ -1,0 +1,288 @@
+"""What is diffusion's own: losses, variances, likelihoods, grids, schedulers of another library."""
+
+import math
+
+import pytest
+import torch
+
+from inkwash.core.batch import Condition
+from inkwash.core.errors import ConfigError
+from inkwash.diffusion.grids import karras
+from inkwash.diffusion.likelihood import discretised, posterior, prior_kl, step_kl
+from inkwash.diffusion.path import PATHS
+from inkwash.inference.draw import draw, image_rng
+from inkwash.methods.diffusion import CHAIN, LOW, DenoisingConfig, DiffusionConfig, DiffusionOptions
+from inkwash.nn.dit import DiTConfig
+from inkwash.nn.unet import UNetConfig
+from tiny import batch_of, step_of, stir_
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+SHAPE, NET = (2, 8, 8), UNetConfig(width=8, blocks=1, mults=(1,))
+PREDICTIONS = ("flow", "v", "eps", "x0", "edm")
+MU, V = 0.2, 0.05
+
+
+def make(stir=0.05, **values):
+    torch.manual_seed(0)
+    model = DiffusionConfig(**({"shape": SHAPE, "net": NET} | values)).build().eval()
+    stir_(model, stir)
+    return model
+
+
+def images(n=4, seed=0):
+    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def gaussian(path="flow", **values):
+    """A model that knows that pixels are N(MU, V), each for itself."""
+    model = make(path=path, prediction="x0", **values)
+
+    def predict(x, t, label):
+        a, s = model.levels_of(t)
+        return MU + a * V / (a * a * V + s * s) * (x - a * MU), None
+
+    model.predict = predict
+    return model
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("weighting", ["simple", "min-snr", "edm"])
+def test_the_whole_family_has_finite_gradients_and_samples(path, prediction, weighting):
+    model = make(path=path, prediction=prediction)
+    objective = DenoisingConfig(weighting=weighting).build(model)
+    loss, parts = objective.loss("main", batch_of(images(16)), step_of(16))
+    loss.backward()
+    assert loss.isfinite() and parts["mse"] > 0
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert grads and all(g.isfinite().all() for g in grads) and max(g.abs().max() for g in grads) > 0
+    x = draw(model, range(2), DiffusionOptions(steps=4))
+    assert x.shape == (2, *SHAPE) and x.isfinite().all()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_weights_are_those_of_the_papers(path):
+    """On the error of D: min(SNR, 5) (Hang et al. 2023) and (sigma^2 + data^2) / (sigma data)^2 (Karras et al. 2022)."""
+    t = torch.tensor([0.02, 0.3, 0.6, 0.95])
+    for prediction in PREDICTIONS:
+        model = make(path=path, prediction=prediction)
+        a, s = model.levels_of(t)
+        moved = torch.tensor(1e-2)
+        outs = []
+        for d in (torch.tensor(0.0), moved):  # the prediction that means D = d at x = 0.3
+            x = torch.full((4, *SHAPE), 0.3)
+            out = {"flow": (x - d) / s - (a - 1 + s) / s * d if path == "flow" else (x - (a + s) * d) / s, "x0": d.expand_as(x)}
+            out |= {"v": (a * x - (a * a + s * s) * d) / s, "eps": (x - a * d) / s}
+            total = a * a * 0.25 + s * s
+            out["edm"] = (d - a * 0.25 / total * x) * total**0.5 / (s * 0.5)
+            outs.append(out[prediction])
+        per_d = ((outs[1] - outs[0]) / moved).square().mean((1, 2, 3))
+        sigma = (s / a).flatten()
+        for weighting, expected in (("min-snr", (sigma**-2).clamp(max=5)), ("edm", (sigma**2 + 0.25) / (sigma * 0.5) ** 2)):
+            w = DenoisingConfig(weighting=weighting).build(model).weight(a, s).flatten()
+            torch.testing.assert_close(w * per_d, expected, rtol=2e-3, atol=1e-4)
+    edm = make(path=path, prediction="edm")
+    w = DenoisingConfig(weighting="edm").build(edm).weight(*edm.levels_of(t))
+    torch.testing.assert_close(w.flatten(), torch.ones(4), rtol=1e-4, atol=0)
+
+
+def test_times_are_drawn_as_said():
+    model = make()
+    batch, step = batch_of(torch.zeros(4096, 1, 1, 1)), step_of(4096)
+    logit = DenoisingConfig(mean=-1.2, std=1.2).build(model).draw_times(batch, step) / model.path.start
+    assert logit.logit().mean().item() == pytest.approx(-1.2, abs=0.02) and logit.logit().std().item() == pytest.approx(1.2, abs=0.02)
+    flat = DenoisingConfig(times="uniform").build(model).draw_times(batch, step)
+    assert flat.mean().item() == pytest.approx(0.5, abs=0.01) and flat.min() > 0 and flat.max() < 1
+
+
+# ---- learned variance
+
+
+def test_a_learned_variance_is_trained_by_the_bound_alone():
+    model = make(learned_variance=True, path="vp-cosine", prediction="eps")
+    x = images(32)
+    grads = {}
+    for vlb in (0.0, 1.0):
+        model.zero_grad()
+        loss, parts = DenoisingConfig(vlb=vlb).build(model).loss("main", batch_of(x), step_of(32))
+        loss.backward()
+        grads[vlb] = model.net.head.weight.grad.clone()
+        assert parts["vlb"].isfinite() and parts["vlb"] > 0
+    half = len(grads[0.0]) // 2
+    assert (grads[0.0][half:] == 0).all() and grads[1.0][half:].abs().max() > 0
+    own = model.net.head.weight.grad[:half]
+    torch.testing.assert_close(own, grads[0.0][:half])  # the mean is learnt from the simple loss only
+
+
+def test_the_best_variance_has_the_least_bound():
+    """For N(MU, V) the true reverse variance is known; the bound, as a function of what is said, is least there."""
+    model = make(learned_variance=True, path="vp-cosine", prediction="x0", shape=(1, 8, 8))
+    objective = DenoisingConfig().build(model)
+    n = 4096
+    x0 = MU + V**0.5 * torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    t = torch.full((n,), 0.4)
+    a, s = model.levels_of(t)
+    x = a * x0 + s * torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
+    d = MU + a * V / (a * a * V + s * s) * (x - a * MU)
+    (_, a1, s1), (_, a2, s2) = model.path.at(0.4), model.path.at(0.4 - model.path.start / CHAIN)
+    weight, small, large = posterior(a1, s1, a2, s2)
+    true = small + weight**2 * V * s1 * s1 / (a1 * a1 * V + s1 * s1)
+    best = 2 * (math.log(true) - math.log(small)) / (math.log(large) - math.log(small)) - 1
+    values = [objective.bound(x0, x, d, torch.full_like(x, share), t).mean().item() for share in (best - 0.5, best, best + 0.5)]
+    assert values[1] < values[0] and values[1] < values[2]
+
+
+def test_ancestral_sampling_uses_the_variance_that_was_said():
+    model = make(learned_variance=True, path="vp-cosine", prediction="v")
+    options = DiffusionOptions(solver="ddpm", steps=6)
+    usual = draw(model, [3], options)
+    inner, shift = model.predict, 0.0
+
+    def louder(x, t, label):
+        out, share = inner(x, t, label)
+        return out, share + shift
+
+    model.predict = louder
+    assert torch.equal(draw(model, [3], options), usual)
+    shift = 3.0
+    assert not torch.equal(draw(model, [3], options), usual)
+    with pytest.raises(ConfigError, match="tile by tile"):
+        draw(model, [3], DiffusionOptions(solver="ddpm", steps=2, tile=4, overlap=1))
+
+
+# ---- likelihood
+
+
+def test_drawn_terms_estimate_the_whole_bound():
+    """Summed over every step of the chain, on a model whose denoiser is exact."""
+    model = gaussian()
+    x = (images(6) * 127.5).round() / 127.5
+    drawn = torch.stack([model.log_prob(x, Condition(), image_rng(range(100 * k, 100 * k + 6))) for k in range(40)])
+    grid = karras(model.path, CHAIN, LOW, end=False)
+    g = torch.Generator().manual_seed(5)
+    total = -prior_kl(x, *grid[0][1:])
+    for here, there in zip(grid, grid[1:]):
+        z = here[1] * x + here[2] * torch.randn(x.shape, generator=g)
+        d, _ = model.estimate(z, torch.full((6,), here[0]), None)
+        total = total - step_kl(x, d, *(torch.tensor(v) for v in (*here[1:], *there[1:])))
+    t, a, s = grid[-1]
+    d, _ = model.estimate(a * x + s * torch.randn(x.shape, generator=g), torch.full((6,), t), None)
+    total = total + discretised(x, d, torch.full_like(d, math.log(s / a)))
+    error = drawn.std(0) / 40**0.5
+    assert ((drawn.mean(0) - total).abs() < 5 * error + 0.01 * total.abs()).all(), (drawn.mean(0), total, error)
+
+
+@pytest.mark.parametrize("path", ["flow", "vp-cosine"])
+def test_density_and_bound_agree_with_the_truth(path):
+    """256 grey levels of N(MU, V): exact log-probability by the normal's distribution function."""
+    model = gaussian(path)
+    g = torch.Generator().manual_seed(0)
+    x = ((MU + V**0.5 * torch.randn(64, *SHAPE, generator=g)).clamp(-1, 1) * 127.5).round() / 127.5
+    normal = torch.distributions.Normal(MU, V**0.5)
+    truth = (normal.cdf(x.double() + 1 / 255) - normal.cdf(x.double() - 1 / 255)).log().flatten(1).sum(1).mean().item()
+    with torch.no_grad():
+        density = model.log_density(x, Condition(), image_rng(range(64)), steps=40).mean().item()
+        bound = model.log_prob(x, Condition(), image_rng(range(64))).mean().item()
+    dims = math.prod(SHAPE)
+    assert density == pytest.approx(truth, abs=0.02 * dims)
+    assert truth - 0.4 * dims < bound < truth + 0.02 * dims
+
+
+# ---- options
+
+
+def test_a_models_own_grid_is_kept_until_its_weights_change():
+    model = make(0.3)
+    calls = []
+    model.net.register_forward_hook(lambda *a: calls.append(1))
+    first = model.grid(DiffusionOptions(grid="own", steps=7))
+    looked = len(calls)
+    assert looked == 64 and model.grid(DiffusionOptions(grid="own", steps=7)) == first and len(calls) == looked
+    assert len(model.grid(DiffusionOptions(grid="own", steps=12))) == 13 and len(calls) == looked
+    with torch.no_grad():
+        next(model.parameters()).add_(0.1)
+    model.grid(DiffusionOptions(grid="own", steps=7))
+    assert len(calls) == 2 * looked
+
+
+@pytest.mark.parametrize("solver", ["dpmpp-2m", "heun"])
+def test_an_interval_saves_the_branch_that_does_not_matter(solver):
+    model = make(classes=("a", "b"))
+    rows = []
+    model.net.register_forward_hook(lambda m, i, o: rows.append(len(o)))
+    counts = {}
+    for interval in ((0.0, 1.0), (0.3, 0.7), (2.0, 3.0)):
+        rows.clear()
+        options = DiffusionOptions(solver=solver, steps=10, guidance=2.0, interval=interval)
+        counts[interval] = draw(model, [0, 1], options, torch.tensor([0, 1]))
+        assert sum(rows) / 2 == pytest.approx(model.evaluations(options), abs=2 if solver == "heun" else 0)
+    plain = draw(model, [0, 1], DiffusionOptions(solver=solver, steps=10), torch.tensor([0, 1]))
+    torch.testing.assert_close(counts[2.0, 3.0], plain)
+    assert not torch.allclose(counts[0.0, 1.0], counts[0.3, 0.7])
+
+
+def test_strength_cuts_the_grid_and_defaults_come_from_the_configuration():
+    model = make(options=DiffusionOptions(steps=5, solver="heun"))
+    assert model.default_options().steps == 5
+    grid = model.grid(DiffusionOptions(steps=10, strength=0.45))
+    assert grid[0][0] == pytest.approx(0.45 * model.path.start) and len(grid) == 6 and grid[-1][0] == 0
+
+
+def test_other_sizes_and_tiles():
+    model = make()
+    assert draw(model, [0], DiffusionOptions(steps=2, size=(5, 11))).shape == (1, 2, 5, 11)
+    sizes = set()
+    model.net.register_forward_hook(lambda m, i, o: sizes.add(tuple(o.shape[-2:])))
+    assert draw(model, [0], DiffusionOptions(steps=2, size=(20, 30), tile=8, overlap=3)).shape == (1, 2, 20, 30)
+    assert sizes == {(8, 8)}
+
+
+# ---- schedulers of diffusers
+
+
+@pytest.mark.parametrize(
+    "path, name, ours",
+    [
+        ("flow", "FlowMatchEulerDiscrete", "euler"),
+        ("vp-cosine", "DDIM", "ddim"),
+        ("vp-linear", "DPMSolverMultistep", "dpmpp-2m"),
+        ("vp-linear", "UniPCMultistepScheduler", "unipc"),
+        ("vp-linear", "EulerDiscrete", "euler"),
+        ("vp-cosine", "HeunDiscrete", "heun"),
+        ("vp-linear", "DEISMultistep", "dpmpp-2m"),
+        ("vp-linear", "LMSDiscrete", "dpmpp-2m"),
+    ],
+)
+def test_schedulers_of_diffusers_come_to_the_same_image(path, name, ours):
+    pytest.importorskip("diffusers")
+    model, ticks = gaussian(path), []
+    theirs = draw(model, range(4), DiffusionOptions(solver=f"diffusers:{name}", steps=50), on_step=lambda i, n: ticks.append(i / n))
+    fine = draw(model, range(4), DiffusionOptions(solver=ours, steps=200))
+    assert (theirs - fine).abs().mean() < 0.02, "they end with a little noise on their tables"
+    assert ticks[-1] == 1
+
+
+def test_random_schedulers_keep_to_their_rows():
+    pytest.importorskip("diffusers")
+    model = gaussian("vp-linear")
+    options = DiffusionOptions(solver="diffusers:DDPM", steps=60)
+    many = draw(model, range(300), options)
+    torch.testing.assert_close(draw(model, [7], options)[0], many[7], atol=1e-5, rtol=0)
+    assert many.mean().item() == pytest.approx(MU, abs=0.02) and many.std().item() == pytest.approx(V**0.5, rel=0.2)
+
+
+def test_unknown_solvers_are_one_sentence():
+    pytest.importorskip("diffusers")
+    model = gaussian("flow")
+    for solver, words in (("diffusers:DDIM", "not known for the flow path"), ("diffusers:Eulr", "does not exist")):
+        with pytest.raises(ConfigError, match=words):
+            draw(model, [0], DiffusionOptions(solver=solver))
+    with pytest.raises(ConfigError, match="a solver is one of"):
+        DiffusionOptions.parse({"solver": "dpm"})
+    with pytest.raises(ConfigError, match="diffusers has none"):
+        draw(gaussian("edm"), [0], DiffusionOptions(solver="diffusers:DDIM"))
+
+
+def test_a_transformer_serves_as_well():
+    model = make(net=DiTConfig(width=16, blocks=1), classes=("a",))
+    assert draw(model, [0, 1], DiffusionOptions(steps=3), torch.tensor([0, 1])).shape == (2, *SHAPE)
