@@ -1,7 +1,9 @@
 """From seeds to images: labels, batches, loading, requests."""
 
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -10,11 +12,11 @@ import inkwash
 from inkwash.core.device import choose_precision
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.model import Model, Options
-from inkwash.inference.draw import draw, draw_labels
+from inkwash.inference.draw import draw, draw_batches, draw_labels
 from inkwash.inference.load import load, model_folder
 from inkwash.inference.runner import Request, Runner
 from inkwash.training.run import train
-from tiny import run_config, write_folder, write_npz
+from tiny import make_trainer, run_config, write_folder, write_npz
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +190,18 @@ def test_a_model_without_classes_takes_none(tmp_path):
         loaded.sample(1, label="cat")
     (result,) = Runner("cpu", "fp32").run([Request(model=str(out), n=2)])
     assert result.labels == [] and "class" not in result.facts[0]
+
+
+def test_images_come_batch_by_batch_and_none_is_kept(tmp_path):
+    """What was handed out is let go of: memory does not grow with the number of images."""
+    t = make_trainer(run_config("diffusion", write_npz(tmp_path / "a.npz")), stir=0.02)
+    options = t.model.Options(steps=2)
+    whole, alive, most, seen = draw(t.model.eval(), range(10), options), [], 0, 0
+    for part in draw_batches(t.model, range(10), options, batch=3):
+        torch.testing.assert_close(part, whole[seen : seen + len(part)], atol=2e-5, rtol=0)
+        seen += len(part)
+        alive.append(weakref.ref(part))
+        del part
+        gc.collect()
+        most = max(most, sum(r() is not None for r in alive))
+    assert seen == 10 and len(alive) == 4 and most <= 1

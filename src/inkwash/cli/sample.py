@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from inkwash.cli.common import pairs, progress, size_of, tell, user_code
 from inkwash.core.files import make_folder
 from inkwash.inference.pictures import grid, save_png
@@ -31,13 +33,16 @@ def run(
     runner.model(model)
     make_folder(place)
     request = Request(model=model, n=n, seed=seed, size=size_of(size), label=label, options={**named, **pairs(options)}, batch=batch)
+    shown, labels, seconds, first = [], [], 0.0, {}
     with progress("sampling") as on_step:
-        (result,) = runner.run([request], on_step)
-    for i, (image, facts) in enumerate(zip(result.images, result.facts)):
-        save_png(place / f"{i:05d}.png", image, facts)
-    shown = min(n, IN_GRID)
-    facts = {"model": result.facts[0]["model"], "seeds": f"{seed} to {seed + shown - 1}", **request.options}
-    save_png(place / "grid.png", grid(result.images[:shown], labels=result.labels[:shown]), facts)
-    record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(result.seconds, 3)}
-    rate = f"{result.seconds:.1f} s, {n / result.seconds:.1f} images/s"
-    tell({**record, "facts": result.facts[0]}, json, [f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"])
+        for result in runner.stream(request, on_step):  # written as they come: memory does not grow with n
+            for s, image, facts in zip(result.seeds, result.images, result.facts):
+                save_png(place / f"{s - seed:05d}.png", image, facts)
+            room = IN_GRID - len(shown)
+            shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
+            seconds, first = seconds + result.seconds, first or result.facts[0]
+    facts = {"model": first["model"], "seeds": f"{seed} to {seed + len(shown) - 1}", **request.options}
+    save_png(place / "grid.png", grid(torch.stack(shown), labels=labels), facts)
+    record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
+    rate = f"{seconds:.1f} s, {n / seconds:.1f} images/s"
+    tell({**record, "facts": first}, json, [f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"])

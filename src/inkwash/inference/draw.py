@@ -1,6 +1,7 @@
 """From seeds to images, in batches: the one place where a model is sampled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -25,7 +26,6 @@ def draw_labels(seeds: Sequence[int], counts: Sequence[int]) -> Tensor:
     return torch.searchsorted(ends, u, right=True).clamp_(max=len(ends) - 1)
 
 
-@torch.no_grad()
 def draw(
     model: Model,
     seeds: Sequence[int],
@@ -38,22 +38,33 @@ def draw(
 ) -> Tensor:
     """One image for each seed: (N, C, H, W) in [-1, 1] on the CPU. label: int64 (N,) or None. cond: what else they depend on, N rows.
 
-    Memory does not grow with the number of batches. on_step(done, total) counts solver steps over all batches.
+    on_step(done, total) counts solver steps over all batches.
     Raises ConfigError where the model does not sample, or not under this condition.
     """
+    parts = list(draw_batches(model, seeds, options, label, precision, batch, on_step, cond))
+    return torch.cat(parts) if parts else torch.empty(0, *model.config.shape)
+
+
+def draw_batches(
+    model: Model,
+    seeds: Sequence[int],
+    options: Options,
+    label: Tensor | None = None,
+    precision: Precision | None = None,
+    batch: int = 64,
+    on_step: Callable[[int, int], None] | None = None,
+    cond: Condition | None = None,
+) -> Iterator[Tensor]:
+    """`draw` batch by batch: memory does not grow with the number of images. Raises ConfigError as `draw` does."""
     if not isinstance(model, Sampler):
         raise ConfigError(f"A {model.config.kind!r} model does not make images.")
-    device, images = model.device, []
-    starts = range(0, len(seeds), batch)
+    device, starts = model.device, range(0, len(seeds), batch)
     for i, start in enumerate(starts):
         rows = slice(start, start + batch)
         given = replace(cond or Condition(), **({} if label is None else {"label": label}))[rows].to(device)
         model.check(given)
         tick = (lambda done, total, i=i: on_step(i * total + done, len(starts) * total)) if on_step else None
         rng = image_rng(seeds[rows], device)
-        if precision is None:
-            images.append(model.sample(rng, given, options, tick).cpu())
-        else:
-            with precision.autocast(device):
-                images.append(model.sample(rng, given, options, tick).float().cpu())
-    return torch.cat(images) if images else torch.empty(0, *model.config.shape)
+        with torch.no_grad(), nullcontext() if precision is None else precision.autocast(device):
+            images = model.sample(rng, given, options, tick)
+        yield images.float().cpu() if precision else images.cpu()

@@ -188,9 +188,13 @@ def evaluate_model(
         for k in range(seeds):
             with watch(f"samples, seed {k}") as on_step:
                 start = time.perf_counter()
-                images = loaded.sample(n, k * 10**6, None, batch, on_step, **options)
-                seconds += time.perf_counter() - start
-            runs.append(known.figures(extract(net, images), distances))
+                batches = loaded.sample_batches(n, k * 10**6, None, batch, on_step, **options)
+                parts = []
+                for images in batches:
+                    seconds += time.perf_counter() - start
+                    parts.append(extract(net, images))
+                    start = time.perf_counter()
+            runs.append(known.figures(torch.cat(parts), distances))
         report.table.add(loaded.name, *map(_mean, zip(*runs)))
         chosen = loaded.options(**options)
         report.facts |= {"seconds_per_image": round(seconds / (n * seeds), 6), "evaluations": loaded.model.evaluations(chosen)}

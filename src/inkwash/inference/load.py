@@ -1,6 +1,6 @@
 """Load a run or a model folder, ready to use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from inkwash.core.device import Precision, choose_device, choose_precision, keep
 from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
 from inkwash.core.model import Model, OnStep, Options
-from inkwash.inference.draw import draw, draw_labels
+from inkwash.inference.draw import draw_batches, draw_labels
 
 
 @dataclass
@@ -71,9 +71,22 @@ class Loaded:
 
         Image i depends on seed + i alone, whatever n and batch are.
         """
+        parts = list(self.sample_batches(n, seed, label, batch, on_step, **options))
+        return torch.cat(parts)
+
+    def sample_batches(
+        self,
+        n: int = 1,
+        seed: int = 0,
+        label: str | int | Tensor | None = None,
+        batch: int = 64,
+        on_step: OnStep | None = None,
+        **options: Any,
+    ) -> Iterator[Tensor]:
+        """`sample` batch by batch, so that memory does not grow with n."""
         seeds = range(seed, seed + n)
         labels = label if isinstance(label, Tensor) else self.labels(seeds, label)
-        return draw(self.model, seeds, self.options(**options), labels, self.precision, batch, on_step)
+        return draw_batches(self.model, seeds, self.options(**options), labels, self.precision, batch, on_step)
 
 
 def model_folder(path: str | Path) -> Path:

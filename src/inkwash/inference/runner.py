@@ -1,11 +1,12 @@
 """Request in, Result out: what the command line and the server both call. It knows no method by name."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from inkwash.core.config import Config
@@ -54,7 +55,37 @@ class Runner:
 
     def run(self, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Result]:
         """Serve requests in order. Raises InkwashError for the first that cannot be served."""
-        return [self._one(request, on_step) for request in requests]
+        return [_whole(list(self.stream(request, on_step))) for request in requests]
+
+    def stream(self, request: Request, on_step: OnStep | None = None) -> Iterator[Result]:
+        """Serve one request batch by batch. Raises InkwashError, at once, where it cannot be served."""
+        loaded = self.model(request.model)
+        height, width = loaded.model.config.shape[1:]
+        if request.prompt is not None:
+            raise ConfigError(f"{loaded.name} takes a class, not a prompt: one of {', '.join(loaded.classes) or 'none'}.")
+        wishes = dict(request.options)
+        if request.size not in (None, (height, width)):
+            if "size" not in type(loaded.options()).model_fields:
+                raise ConfigError(f"{loaded.name} makes images of {height} x {width} only.")
+            height, width = wishes["size"] = request.size
+        if request.n < 1:
+            raise ConfigError(f"{request.n} images cannot be made: ask for at least 1.")
+        options = loaded.options(**wishes)
+        label = loaded.labels(range(request.seed, request.seed + request.n), request.label)
+        base = {"model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
+        return self._batches(loaded, request, wishes, label, base, on_step)
+
+    def _batches(
+        self, loaded: Loaded, request: Request, wishes: dict, label: Tensor | None, base: dict, on_step: OnStep | None
+    ) -> Iterator[Result]:
+        start, first = time.perf_counter(), request.seed
+        for images in loaded.sample_batches(request.n, request.seed, label, request.batch, on_step, **wishes):
+            seeds = list(range(first, first + len(images)))
+            rows = slice(first - request.seed, first - request.seed + len(images))
+            names = [] if label is None else [loaded.classes[i] for i in label[rows].tolist()]
+            facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
+            yield Result(images, seeds, names, facts, time.perf_counter() - start)
+            start, first = time.perf_counter(), first + len(images)
 
     def edit(self, model: str, order: Edit, on_step: OnStep | None = None) -> tuple[Result, list[Tensor]]:
         """Serve an edit. Returns the result, and the image it began with and its mask (where there is one) as they were seen.
@@ -72,24 +103,8 @@ class Runner:
         shown = [seen] + ([] if mask is None else [mask.expand_as(seen) * 2 - 1])
         return Result(images, seeds, names, facts, time.perf_counter() - start), shown
 
-    def _one(self, request: Request, on_step: OnStep | None) -> Result:
-        loaded = self.model(request.model)
-        height, width = loaded.model.config.shape[1:]
-        if request.prompt is not None:
-            raise ConfigError(f"{loaded.name} takes a class, not a prompt: one of {', '.join(loaded.classes) or 'none'}.")
-        wishes = dict(request.options)
-        if request.size not in (None, (height, width)):
-            if "size" not in type(loaded.options()).model_fields:
-                raise ConfigError(f"{loaded.name} makes images of {height} x {width} only.")
-            height, width = wishes["size"] = request.size
-        if request.n < 1:
-            raise ConfigError(f"{request.n} images cannot be made: ask for at least 1.")
-        options = loaded.options(**wishes)
-        seeds = list(range(request.seed, request.seed + request.n))
-        label = loaded.labels(seeds, request.label)
-        start = time.perf_counter()
-        images = loaded.sample(request.n, request.seed, label, request.batch, on_step, **wishes)
-        names = [] if label is None else [loaded.classes[i] for i in label.tolist()]
-        base = {"model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
-        facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
-        return Result(images, seeds, names, facts, time.perf_counter() - start)
+
+def _whole(parts: list[Result]) -> Result:
+    """Several batches as one result."""
+    joined = [[x for p in parts for x in getattr(p, name)] for name in ("seeds", "labels", "facts")]
+    return Result(torch.cat([p.images for p in parts]), *joined, sum(p.seconds for p in parts))
