@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from inkwash.core.device import choose_precision, keep_freed_memory, peak_memory
 from inkwash.nn.unet import UNet, UNetConfig
-from inkwash.nn.winograd import direct
+from inkwash.nn.conv import direct
 from inkwash.training.ema import EMA
 
 SHAPE = (3, 32, 32)

@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from inkwash.nn.layers import VectorLinear
 from inkwash.training.muon import SIZE, Muon, as_matrix, as_weight, matrices, orthogonalise
 
 
 def net():
     torch.manual_seed(0)
+    vector = VectorLinear(64, 64)
     layers = nn.Conv2d(40, 48, 3), nn.Conv2d(48, 32, 1), nn.Conv2d(32, 4, 3), nn.GroupNorm(1, 4), nn.Flatten(), nn.Linear(36, 64)
-    return nn.Sequential(*layers, nn.Embedding(50, 64)).to(memory_format=torch.channels_last)
+    return nn.Sequential(*layers, nn.Embedding(50, 64), vector).to(memory_format=torch.channels_last)
 
 
 def give_gradients(model, seed=0):
@@ -26,7 +28,7 @@ def optimizer(model, **more):
 
 def test_which_weights_are_matrices():
     model = net()
-    assert [id(p) for p in matrices([model, model])] == [id(model[i].weight) for i in (0, 1, 5)], "not 4 outputs, a norm, an embedding"
+    assert [id(p) for p in matrices([model, model])] == [id(model[i].weight) for i in (0, 1, 5)], "not 4 outputs, a norm, an embedding, a vector"
 
 
 @pytest.mark.parametrize("shape", [(3, 48, 360), (2, 64, 40), (1, 32, 32)])

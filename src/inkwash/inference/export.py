@@ -10,7 +10,7 @@ import torch
 from inkwash.core.errors import ConfigError
 from inkwash.core.files import make_folder, write_bytes
 from inkwash.inference.load import Loaded
-from inkwash.nn.winograd import direct
+from inkwash.nn.conv import direct
 
 OPSET = 18
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Embedding, attend, fourier, heads_of, pad_to_multiple, zero_
+from inkwash.nn.layers import Embedding, VectorLinear, attend, fourier, heads_of, pad_to_multiple, zero_
 
 
 class DiTConfig(Config):
@@ -52,7 +52,7 @@ class DiTBlock(nn.Module):
         super().__init__()
         w = config.width
         self.heads = heads_of(w, config.head)
-        self.modulate = zero_(nn.Linear(w, 6 * w))
+        self.modulate = zero_(VectorLinear(w, 6 * w))
         self.qkv, self.out = nn.Linear(w, 3 * w), nn.Linear(w, w)
         self.up, self.down = nn.Linear(w, config.mlp * w), nn.Linear(config.mlp * w, w)
         self.look = nn.ModuleList()
@@ -80,7 +80,7 @@ class DiT(nn.Module):
         self.embed = Embedding(w, w, num_classes)
         self.stem = nn.Linear(c_in * config.fold**2, w)
         self.layers = nn.ModuleList(DiTBlock(config) for _ in range(config.blocks))
-        self.modulate = zero_(nn.Linear(w, 2 * w))
+        self.modulate = zero_(VectorLinear(w, 2 * w))
         self.head = zero_(nn.Linear(w, c_out * config.fold**2))
 
     def forward(

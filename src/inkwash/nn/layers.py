@@ -40,12 +40,16 @@ class Pointwise(nn.Linear):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (N, C, H, W) to (N, C_out, H, W), channels-last
 
 
+class VectorLinear(nn.Linear):
+    """A linear layer of one vector an image (time, class), not of its pixels: a type of its own, so that an optimiser can tell."""
+
+
 class Embedding(nn.Module):
     """Time and class as one vector, through an MLP (Ho et al. 2020; the class is added, as in Dhariwal and Nichol 2021)."""
 
     def __init__(self, frequencies: int, width: int, num_classes: int = 0):
         super().__init__()
-        self.time = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.time = nn.Sequential(VectorLinear(frequencies, width), nn.SiLU(), VectorLinear(width, width))
         self.label = nn.Embedding(num_classes + 1, width) if num_classes else None
 
     def forward(self, t: Tensor, label: Tensor | None = None) -> Tensor:
@@ -103,7 +107,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.norm1, self.conv1 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2, self.conv2 = norm(channels), zero_(nn.Conv2d(channels, channels, 3, padding=1))
-        self.modulate = nn.Linear(embedding, 2 * channels) if embedding else None
+        self.modulate = VectorLinear(embedding, 2 * channels) if embedding else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """x: (N, C, H, W), embedding: (N, D) to (N, C, H, W)."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Attention, Down, Embedding, Up, norm, pad_to_multiple, zero_
-from inkwash.nn.winograd import Conv3x3
+from inkwash.nn.layers import Attention, Down, Embedding, Up, VectorLinear, norm, pad_to_multiple, zero_
+from inkwash.nn.conv import Conv3x3
 
 
 class UNetConfig(Config):
@@ -64,7 +64,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, embedding: int, looks: Looks | None = None):
         super().__init__()
         self.conv1, self.conv2 = Conv3x3(channels, channels), zero_(Conv3x3(channels, channels))
-        self.modulate = nn.Linear(embedding, 2 * channels)
+        self.modulate = VectorLinear(embedding, 2 * channels)
         self.looks = looks
 
     def forward(self, x: Tensor, e: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:

@@ -8,28 +8,11 @@ References: 1. Winograd 1980. 2. Lavin and Gray 2016, Fast Algorithms for Convol
 matrices for the points 0, 1, -1, 2, -2 and infinity).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-LEAST = 96 * 96  # input times output channels from which it is the faster way
-_allowed = True
-
-
-@contextmanager
-def direct() -> Iterator[None]:
-    """Convolve the usual way inside: for counting FLOPs as everybody does, and for comparing."""
-    global _allowed
-    before, _allowed = _allowed, False
-    try:
-        yield
-    finally:
-        _allowed = before
-
 
 @cache
 def _matrices() -> tuple[Tensor, Tensor, Tensor]:
@@ -75,29 +58,3 @@ def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
     b, g, a = _matrices()
     products = torch.bmm(_apply(b, _tiles(x, 6, 1)).transpose(1, 2), _apply(a.T, _tiles(dy, 4, 0)))  # (36, C, K)
     return _apply(g.T, products).view(3, 3, x.shape[1], -1).permute(3, 2, 0, 1)
-
-
-class _Winograd(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return convolve(x, weight)
-
-    @staticmethod
-    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        turned = weight.transpose(0, 1).flip(2, 3)
-        return (convolve(dy, turned) if ctx.needs_input_grad[0] else None), (weight_gradient(x, dy) if ctx.needs_input_grad[1] else None)
-
-
-class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution with zero padding that takes Winograd's way where it is faster: on a CPU, in fp32, with many channels."""
-
-    def __init__(self, c_in: int, c_out: int):
-        super().__init__(c_in, c_out, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        half = torch.is_autocast_enabled(x.device.type) or x.dtype != torch.float32
-        if not _allowed or half or x.device.type != "cpu" or self.in_channels * self.out_channels < LEAST or min(x.shape[-2:]) < 4:
-            return super().forward(x)
-        return _Winograd.apply(x, self.weight) + self.bias[:, None, None]

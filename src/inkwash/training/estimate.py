@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from inkwash.core.device import Precision
-from inkwash.nn.winograd import direct
+from inkwash.nn.conv import direct
 from inkwash.training.log import duration
 from inkwash.training.trainer import Trainer, still
 

@@ -12,29 +12,39 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from inkwash.nn.layers import VectorLinear
+
 SMALLEST = 32  # a matrix with a shorter side than this has few directions: Adam's
 SIZE = 0.3  # root mean square of an update, in learning rates
 
 
 def matrices(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """The weights of linear and convolution layers, both sides at least SMALLEST long: what is orthogonalised."""
-    weights = (m.weight for module in modules for m in module.modules() if isinstance(m, (nn.Linear, nn.Conv2d)))
+    """The weights of convolutions and of linear layers that see pixels or tokens, both sides at least SMALLEST long.
+
+    A layer that sees one vector an image has gradients of low rank: it does a little worse this way, and costs as much.
+    """
+    kinds = (nn.Linear, nn.Conv2d)
+    weights = (m.weight for module in modules for m in module.modules() if isinstance(m, kinds) and not isinstance(m, VectorLinear))
     return [w for w in dict.fromkeys(weights) if min(len(w), w[0].numel()) >= SMALLEST]
 
 
-def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """U V^T of each U S V^T in (B, m, n), roughly: singular values end between 0.7 and 1.2.
+def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
+    """U V^T of each U S V^T in (B, m, n), roughly: singular values end between 0.7 and 1.2. In bf16, as its authors do it.
 
-    Newton-Schulz iteration of the quintic a x + b x^3 + c x^5, in bf16 as its authors do. (Reference 1.)
+    Newton-Schulz iteration of the quintic a x + b x^3 + c x^5 = (a I + (b I + c x x^T) x x^T) x. (Reference 1.)
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
-    if tall := g.shape[-2] > g.shape[-1]:
+    x = x.bfloat16()
+    if tall := x.shape[-2] > x.shape[-1]:
         x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         square = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+        inner = c * square
+        inner.diagonal(dim1=-2, dim2=-1).add_(b)
+        factor = inner @ square
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        x = factor @ x
     return x.mT if tall else x
 
 
@@ -76,24 +86,34 @@ class Muon(torch.optim.AdamW):
     def step(self, closure: None = None) -> None:
         super().step()
         bad = getattr(self, "found_inf", None)
-        moving = [p for p in self.orthogonal if p.grad is not None]
-        moments = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in moving]
-        grads = [p.grad for p in moving]
-        if bad is not None:
+        if bad is not None and bad.device.type == "cpu":
+            if bad.item():
+                return
+            bad = None
+        alike: dict[torch.Size, list[nn.Parameter]] = {}
+        for p in self.orthogonal:
+            if p.grad is not None:
+                alike.setdefault(p.shape, []).append(p)
+        for shape, weights in alike.items():
+            self._move(weights, shape, bad)
+
+    def _move(self, weights: list[nn.Parameter], shape: torch.Size, bad: Tensor | None) -> None:
+        """Move weights of one shape. A step's size is what Adam's would be, whatever the shape is."""
+        lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
+        moments = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in weights]
+        grads = [p.grad for p in weights]
+        if bad is not None:  # on a GPU, without waiting for it: a bad gradient gives way to the momentum, and its step to none
             grads = [torch.where(bad > 0, m, g) for g, m in zip(grads, moments)]
         torch._foreach_lerp_(moments, grads, 1 - self.momentum)
         ahead = torch._foreach_lerp(grads, moments, self.momentum)  # Nesterov's
-        alike: dict[torch.Size, list[int]] = {}
-        for i, p in enumerate(moving):
-            alike.setdefault(p.shape, []).append(i)
-        for shape, indices in alike.items():
-            self._move([moving[i] for i in indices], torch.stack([as_matrix(ahead[i]) for i in indices]), shape, bad)
-
-    def _move(self, weights: list[Tensor], updates: Tensor, shape: torch.Size, bad: Tensor | None) -> None:
-        """updates: (B, m, n), of weights of one shape. Their size is what Adam's would be, whatever m and n are."""
-        lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
-        rate = torch.as_tensor(lr, device=updates.device) if bad is None else lr * (1 - bad)
-        step = orthogonalise(updates).float() * (SIZE * max(updates.shape[1:]) ** 0.5 * rate)
-        if decay:
-            torch._foreach_mul_(weights, 1 - rate * decay)
-        torch._foreach_sub_(weights, [as_weight(u, shape) for u in step])
+        stack = torch.empty(len(weights), shape[0], ahead[0][0].numel(), dtype=torch.bfloat16, device=ahead[0].device)
+        for row, u in zip(stack, ahead):
+            row.copy_(as_matrix(u))
+        size = SIZE * max(stack.shape[1:]) ** 0.5 * lr
+        for p, u in zip(weights, orthogonalise(stack)):
+            update = as_weight(u, shape)
+            if bad is not None:
+                update = update * (1 - bad)
+            if decay:
+                p.mul_(1 - lr * decay * (1 if bad is None else 1 - bad))
+            p.sub_(update, alpha=size)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from inkwash.nn.winograd import LEAST, Conv3x3, convolve, weight_gradient
+from inkwash.nn.conv import LEAST, Conv3x3, direct, side_by_side
+from inkwash.nn.winograd import convolve, weight_gradient
 
 SHAPES = [(2, 5, 8, 8, 7), (1, 3, 4, 4, 2), (3, 4, 7, 7, 6), (2, 8, 28, 14, 4), (1, 2, 5, 11, 3), (2, 6, 1, 9, 3)]
 
@@ -32,7 +33,7 @@ def layer(c_in, c_out):
 def test_the_layer_and_its_gradients_equal_conv2d_either_way(c_in, c_out, taken, monkeypatch):
     assert (c_in * c_out >= LEAST) == taken
     conv, calls = layer(c_in, c_out), []
-    monkeypatch.setattr("inkwash.nn.winograd.convolve", lambda *a: calls.append(1) or convolve(*a))
+    monkeypatch.setattr("inkwash.nn.conv.convolve", lambda *a: calls.append(1) or convolve(*a))
     x = torch.randn(2, c_in, 9, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
     y = conv(x)
     expected = F.conv2d(x, conv.weight, conv.bias, padding=1)
@@ -47,7 +48,7 @@ def test_other_precisions_and_tiny_maps_go_the_usual_way(monkeypatch):
     def never(*a):
         raise AssertionError
 
-    monkeypatch.setattr("inkwash.nn.winograd.convolve", never)
+    monkeypatch.setattr("inkwash.nn.conv.convolve", never)
     conv, x = layer(128, 96), torch.randn(1, 128, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert conv(x).dtype == torch.bfloat16
@@ -62,3 +63,44 @@ def test_frozen_weights_get_no_gradient():
     x = torch.randn(1, 96, 8, 8).requires_grad_()
     conv(x).sum().backward()
     assert x.grad is not None and conv.weight.grad is None
+
+
+# ---- narrow maps in bf16
+
+
+def test_images_lie_side_by_side_with_zeros_between():
+    x = torch.arange(4 * 2 * 3 * 2, dtype=torch.float32).view(4, 2, 3, 2)
+    y = side_by_side(x, 2)
+    assert y.shape == (2, 2, 3, 6)
+    assert torch.equal(y[0, :, :, :2], x[0]) and torch.equal(y[0, :, :, 3:5], x[1]) and torch.equal(y[1, :, :, 3:5], x[3])
+    assert (y[..., 2::3] == 0).all()
+
+
+@pytest.mark.parametrize("width", [1, 4, 7, 8])
+@pytest.mark.parametrize("n", [4, 8])
+def test_narrow_maps_have_the_same_gradients(n, width):
+    conv = layer(6, 5)
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 6, 5, width, generator=g).requires_grad_()
+    dy = torch.randn(n, 5, 5, width, generator=g)
+    grads = []
+    for plain in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            if plain:
+                with direct():
+                    y = conv(x)
+            else:
+                y = conv(x)
+        assert ("Narrow" in type(y.grad_fn).__name__) == (not plain)
+        grads.append(torch.autograd.grad(y.float(), (x, conv.weight, conv.bias), dy))
+    for a, b in zip(*grads):
+        torch.testing.assert_close(a, b, atol=0.05, rtol=0.02)
+
+
+def test_wide_maps_and_odd_batches_go_the_usual_way():
+    conv = layer(6, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for shape in ((4, 6, 9, 9), (3, 6, 7, 7)):
+            assert "Narrow" not in type(conv(torch.randn(shape)).grad_fn).__name__
+        with torch.no_grad():
+            assert conv(torch.randn(4, 6, 7, 7)).grad_fn is None
