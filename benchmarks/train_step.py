@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from inkwash.core.device import choose_precision, keep_freed_memory, peak_memory
-from inkwash.nn.unet import UNet, UNetConfig
 from inkwash.nn.conv import direct
+from inkwash.nn.unet import UNet, UNetConfig
 from inkwash.training.ema import EMA
 
 SHAPE = (3, 32, 32)

@@ -16,5 +16,5 @@ def diffusion(source: str, facts: Facts) -> RunConfig:
         data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
         model=DiffusionConfig(shape=(facts.channels, facts.height, facts.width), classes=facts.classes, net=net),
         objective=DenoisingConfig(),
-        train=TrainConfig(batch=64 if short <= 40 else 32, optimizer="muon", lr=1e-3, warm_up=2000),
+        train=TrainConfig(batch=64 if short <= 40 else 32, optimizer="muon", lr=8e-4, warm_up=2000, decay=1.0, ema_share=0.04),
     )
