@@ -60,29 +60,40 @@ def heun(
     noise: Noise | None = None,
     churn: float = 0.0,
     path: Path | None = None,
+    bounded: bool = True,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Heun's method on y = x / a in sigma = s / a, where dy/dsigma = (y - D) / sigma; Euler into s = 0. Second order. (Reference 3.)
+    """Heun's method, second order; two evaluations a step, one for the last step into s = 0. (Reference 3.)
 
-    The grid must start where a > 0. Two evaluations a step, one for the last step into s = 0. churn: noise that is added before
-    each step and removed with it, S_churn of algorithm 2 at every sigma; it needs noise and path.
+    It integrates z = x / (a + s) in u = s / (a + s), which is x in t on the flow path: dz/du = e - D with the noise e that D leaves, bounded
+    at both ends. bounded = False: x / a in s / a, as the reference does and diffusers after it; from a grid that starts at
+    s / a = 1000 its first step then goes astray. churn: noise that is added before each step and removed with it, S_churn
+    of algorithm 2 at every sigma; it needs noise and path.
     """
-    y = x / grid[0][1]
     steps = len(grid) - 1
-    for i, ((t, a, s), (_, a2, s2)) in enumerate(zip(grid, grid[1:])):
-        sigma, sigma2 = s / a, s2 / a2
+    base = (lambda a, s: a + s) if bounded else (lambda a, s: a)
+    for i, (here, there) in enumerate(zip(grid, grid[1:])):
         if churn and i:  # the first point is as noisy as the model knows
-            more = sigma * (1 + min(churn / steps, math.sqrt(2) - 1))
-            y = y + math.sqrt(more * more - sigma * sigma) * noise()
-            sigma, (t, a, s) = more, path.at(path.of_sigma(more))
-        slope = (y - denoise(a * y, t)) / sigma
-        y2 = y + (sigma2 - sigma) * slope
+            _, a, s = here
+            more = path.at(path.of_sigma(s / a * (1 + min(churn / steps, math.sqrt(2) - 1))))
+            x, here = renoise(x, here, more, noise()), more
+        (t, a, s), (t2, a2, s2) = here, there
+        width = s2 / base(a2, s2) - s / base(a, s)
+
+        def slope(x: Tensor, d: Tensor, a: float, s: float) -> Tensor:
+            e = (x - a * d) / s
+            return e - d if bounded else e
+
+        z = x / base(a, s)
+        first = slope(x, denoise(x, t), a, s)
+        z2 = z + width * first
         if s2:
-            y2 = y + (sigma2 - sigma) * (slope + (y2 - denoise(a2 * y2, grid[i + 1][0])) / sigma2) / 2
-        y = y2
+            x2 = z2 * base(a2, s2)
+            z2 = z + width * (first + slope(x2, denoise(x2, t2), a2, s2)) / 2
+        x = z2 * base(a2, s2)
         if on_step:
             on_step(i + 1, steps)
-    return y * grid[-1][1]
+    return x
 
 
 def dpmpp_2m(
