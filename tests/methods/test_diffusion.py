@@ -245,12 +245,12 @@ def test_other_sizes_and_tiles():
     [
         ("flow", "FlowMatchEulerDiscrete", "euler"),
         ("vp-cosine", "DDIM", "ddim"),
-        ("vp-linear", "DPMSolverMultistep", "dpmpp-2m"),
+        ("vp-linear", "DPMSolverMultistep", "unipc"),
         ("vp-linear", "UniPCMultistepScheduler", "unipc"),
         ("vp-linear", "EulerDiscrete", "euler"),
         ("vp-cosine", "HeunDiscrete", "heun"),
-        ("vp-linear", "DEISMultistep", "dpmpp-2m"),
-        ("vp-linear", "LMSDiscrete", "dpmpp-2m"),
+        ("vp-linear", "DEISMultistep", "unipc"),
+        ("vp-linear", "LMSDiscrete", "unipc"),
     ],
 )
 def test_schedulers_of_diffusers_come_to_the_same_image(path, name, ours):
@@ -286,3 +286,11 @@ def test_unknown_solvers_are_one_sentence():
 def test_a_transformer_serves_as_well():
     model = make(net=DiTConfig(width=16, blocks=1), classes=("a",))
     assert draw(model, [0, 1], DiffusionOptions(steps=3), torch.tensor([0, 1])).shape == (2, *SHAPE)
+
+
+def test_every_solver_has_its_usual_share_of_fresh_noise():
+    model = gaussian()
+    image = lambda **o: draw(model, [0], DiffusionOptions(steps=8, **o))  # noqa: E731
+    assert torch.equal(image(solver="ddim"), image(solver="ddim", eta=0.0)) and torch.equal(image(), image(eta=0.5))
+    assert not torch.equal(image(), image(eta=0.0))
+    assert torch.equal(image(eta=1.0), image(solver="dpmpp-2m-sde"))

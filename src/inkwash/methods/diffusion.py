@@ -41,6 +41,7 @@ from inkwash.nn.unet import UNetConfig
 
 GOLDEN = 0.6180339887498949
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
+ETA = {"ddim": 0.0, "dpmpp-2m": 0.5}  # solvers with a choice of fresh noise, and the usual share
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
 
 
@@ -55,8 +56,8 @@ Net = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DiTConfig, Tag("d
 class DiffusionOptions(Options):
     """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie.
 
-    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim and dpmpp-2m, 0 none
-    to 1 as ddpm. churn: noise that heun adds and removes. clamp: keep every estimate of the image within the range of pixels.
+    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim (0 unless said) and dpmpp-2m
+    (0.5 unless said, which corrects what the network gets wrong), 0 none to 1 as ddpm. churn: noise that heun adds and removes. clamp: keep every estimate of the image within the range of pixels.
     size: (height, width) other than that of training. tile: side of the tiles that a larger image is made of, 0 for none; overlap: theirs.
     strength: with an image to start from, how much of the noise it gets. rounds: with known pixels, passes of RePaint, 0 for none.
     """
@@ -66,7 +67,7 @@ class DiffusionOptions(Options):
     grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
     guidance: float = Field(1.0, ge=0)
     interval: tuple[float, float] = (0.0, 1.0)
-    eta: float = Field(0.0, ge=0, le=1)
+    eta: float | None = Field(None, ge=0, le=1)
     churn: float = Field(0.0, ge=0)
     clamp: bool = False
     size: tuple[PositiveInt, PositiveInt] | None = None
@@ -208,8 +209,8 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         if solver.startswith(FOREIGN):
             generators = [torch.Generator().manual_seed(mix(key, "scheduler")) for key in rng.keys]
             return with_scheduler(solver.removeprefix(FOREIGN), denoise, x, self.path, len(grid) - 1, generators, on_step)
-        if solver in ("ddim", "dpmpp-2m"):
-            more["eta"] = options.eta
+        if solver in ETA:
+            more["eta"] = ETA[solver] if options.eta is None else options.eta
         if solver == "heun":
             more |= {"churn": options.churn, "path": self.path}
         if solver == "ddpm" and self.config.learned_variance:
