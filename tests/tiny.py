@@ -27,7 +27,7 @@ from inkwash.training.trainer import Trainer
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KINDS = sorted(MODELS)
 RECIPE_KINDS = sorted(RECIPES)  # those that train another's model too
-SMALL = {"width": 8, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
+SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
 
 

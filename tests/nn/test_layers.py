@@ -95,8 +95,8 @@ def test_down_and_up_change_the_size():
 
 
 NETS = [
-    UNetConfig(width=4),
-    UNetConfig(width=4, mults=(1, 2, 3), fold=1, attention=(1,), blocks=1),
+    UNetConfig(width=4, fine=4),
+    UNetConfig(width=4, fine=3, mults=(1, 2, 3), fold=1, attention=(1,), blocks=1),
     DiTConfig(width=8, blocks=2, head=4),
     DiTConfig(width=12, blocks=1, fold=3),
 ]

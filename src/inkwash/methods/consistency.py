@@ -66,7 +66,7 @@ class Consistency(Objective):
         return torch.where(ends, s / a, sigma.clamp(max=s / a)).to(batch.image.device)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        model, path, x0 = self.model, self.model.path, batch.image
+        model, path, x0 = self.model, self.model.path, self.model.to_latent(batch.image)
         sigma = self.draw_sigmas(batch, step)
         n = self.config.coarse * (self.config.fine / self.config.coarse) ** step.progress
         lower = sigma * (1 - 1 / n)

@@ -118,6 +118,14 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes))
         self._own: tuple[Any, ...] = (None,)
 
+    def to_latent(self, image: Tensor) -> Tensor:
+        """Where diffusion happens: the pixels themselves. A latent model encodes here."""
+        return image
+
+    def from_latent(self, x: Tensor) -> Tensor:
+        """The inverse of `to_latent`: images in [-1, 1]."""
+        return x.clamp(-1, 1)
+
     def predict(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
         a, s = self.levels_of(t)
@@ -186,7 +194,7 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         return self._own[1:]
 
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
-        given, mask = cond.image, cond.mask
+        given, mask = None if cond.image is None else self.to_latent(cond.image), cond.mask
         shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
         shares: dict[float, Tensor] = {}
         denoise, grid = self.asked(cond, options, shares), self.grid(options)
@@ -196,12 +204,12 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         if given is not None and options.strength < 1:
             x = a * given + x
         if given is None or mask is None:
-            return self.walk(denoise, x, grid, rng, options, shares, on_step).clamp(-1, 1)
+            return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))
         if options.rounds:
             x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
         else:
             x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
-        return given + mask * (x.clamp(-1, 1) - given)  # known pixels come back bit by bit
+        return cond.image + mask * (self.from_latent(x) - cond.image)  # known pixels come back bit by bit
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict, on_step) -> Tensor:
         """The solver that the options name, with what it takes. Raises ConfigError for a variance that tiles cannot tell."""
@@ -244,13 +252,13 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
 
     def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
-        noise = invert(self.asked(cond, options), grid[-1][1] * x, grid, ROUNDS, on_step)
+        noise = invert(self.asked(cond, options), grid[-1][1] * self.to_latent(x), grid, ROUNDS, on_step)
         return noise / grid[0][2]
 
     def regenerate(self, noise: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
         x = SOLVERS["ddim"](self.asked(cond, options), grid[0][2] * noise, grid, on_step=on_step)
-        return (x / grid[-1][1]).clamp(-1, 1)
+        return self.from_latent(x / grid[-1][1])
 
     # ---- likelihood
 
@@ -319,7 +327,7 @@ class Denoising(Objective):
         return t.float() * self.model.path.start
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        model, x0 = self.model, batch.image
+        model, x0 = self.model, self.model.to_latent(batch.image)
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
         a, s = model.levels_of(t)  # (N, 1, 1, 1)

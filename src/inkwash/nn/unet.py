@@ -1,7 +1,8 @@
 """A U-Net for machines without a GPU as well as with one (Ronneberger et al. 2015; Ho et al. 2020; Dhariwal and Nichol 2021).
 
-What differs from the usual one, and why (docs/en/performance.md has the figures): 2x2 pixels are folded into channels before the first
-layer, because a wide convolution on a small map runs five times faster than a narrow one on a large map; a block has one norm and one
+What differs from the usual one, and why (docs/en/performance.md has the figures): 2x2 pixels are folded into channels after a thin first
+layer, because a wide convolution on a small map runs five times faster than a narrow one on a large map; a thin last layer at full
+resolution sees the first one's output again, so that single pixels come out right; a block has one norm and one
 activation for its two convolutions, because passes over memory cost as much as they do; skips are added, not concatenated, so that
 the way up has convolutions as cheap as the way down; norms have one group, attention one wide head at the lowest resolution; maps
 are halved and doubled by 1x1 convolutions.
@@ -15,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Attention, Down, Embedding, Up, VectorLinear, norm, pad_to_multiple, zero_
 from inkwash.nn.conv import Conv3x3
+from inkwash.nn.layers import Attention, Down, Embedding, Pointwise, Up, VectorLinear, norm, pad_to_multiple, zero_
 
 
 class UNetConfig(Config):
     """width: channels at the first level. mults: width of each level, each at half the resolution of the one before.
 
-    blocks: residual blocks a level, on the way down and on the way up. fold: pixels folded into channels at the door.
+    blocks: residual blocks a level, on the way down and on the way up. fold: side of the squares of pixels that are folded into channels.
+    fine: channels at full resolution, before folding and after unfolding.
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
     context: width of the tokens that every place with self-attention also attends to (cross-attention), None for none.
     """
@@ -32,6 +34,7 @@ class UNetConfig(Config):
     mults: tuple[PositiveInt, ...] = Field((1, 2), min_length=1)
     blocks: int = Field(2, ge=0)
     fold: int = Field(2, ge=1)
+    fine: int = Field(16, ge=1)
     attention: tuple[int, ...] = ()
     head: int = Field(128, ge=1)
     context: int | None = Field(None, ge=1)
@@ -87,7 +90,8 @@ class UNet(nn.Module):
         widths = [config.width * m for m in config.mults]
         w, d = widths[0], max(256, 2 * config.width)
         self.embed = Embedding(w, d, num_classes)
-        self.stem = nn.Conv2d(c_in * config.fold**2, w, 3, padding=1)
+        self.door = nn.Conv2d(c_in, config.fine, 3, padding=1)
+        self.stem = Pointwise(config.fine * config.fold**2, w)
 
         def blocks(level: int) -> list[Block]:
             def looks() -> Looks | None:
@@ -106,16 +110,16 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Up(c, widths[level - 1]))
         self.norm = norm(c)
-        self.head = zero_(nn.Conv2d(c, c_out * config.fold**2, 3, padding=1))
+        self.unfold = Pointwise(c, config.fine * config.fold**2)
+        self.head = zero_(nn.Conv2d(config.fine, c_out, 3, padding=1))
 
     def forward(
         self, x: Tensor, t: Tensor, label: Tensor | None = None, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         height, width = x.shape[-2:]
         e = self.embed(t, label)
-        x = F.pixel_unshuffle(pad_to_multiple(x, self.config.stride), self.config.fold)  # (N, C f^2, H/f, W/f)
-        h = self.stem(x.contiguous(memory_format=torch.channels_last))
-        skips = []
+        pixels = self.door(pad_to_multiple(x, self.config.stride).contiguous(memory_format=torch.channels_last))  # (N, F, H, W)
+        h, skips = self.stem(F.pixel_unshuffle(pixels, self.config.fold)), []  # (N, C, H/f, W/f)
         for layer in self.down:
             if isinstance(layer, Down):
                 h = layer(h)
@@ -126,5 +130,5 @@ class UNet(nn.Module):
             h = layer(h, e, context, mask)
         for layer in self.up:
             h = layer(h) if isinstance(layer, Up) else layer(h + skips.pop(), e, context, mask)
-        h = self.head(F.hardswish(self.norm(h)))
-        return F.pixel_shuffle(h, self.config.fold)[..., :height, :width]  # (N, C_out, H, W)
+        h = F.pixel_shuffle(self.unfold(F.hardswish(self.norm(h))), self.config.fold)  # (N, F, H, W)
+        return self.head(F.hardswish(h + pixels))[..., :height, :width]  # (N, C_out, H, W)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+
 @cache
 def _matrices() -> tuple[Tensor, Tensor, Tensor]:
     """The transforms of both axes at once: of a tile (36, 36), of weights (36, 9), of a product (16, 36)."""
