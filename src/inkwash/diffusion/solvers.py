@@ -65,7 +65,7 @@ def heun(
 ) -> Tensor:
     """Heun's method, second order; two evaluations a step, one for the last step into s = 0. (Reference 3.)
 
-    It integrates z = x / (a + s) in u = s / (a + s), which is x in t on the flow path: dz/du = e - D with the noise e that D leaves, bounded
+    It integrates z = x / (a + s) in u = s / (a + s), on the flow path x in t: dz/du = e - D with the noise e that D leaves, bounded
     at both ends. bounded = False: x / a in s / a, as the reference does and diffusers after it; from a grid that starts at
     s / a = 1000 its first step then goes astray. churn: noise that is added before each step and removed with it, S_churn
     of algorithm 2 at every sigma; it needs noise and path.

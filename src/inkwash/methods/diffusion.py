@@ -56,10 +56,11 @@ Net = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DiTConfig, Tag("d
 class DiffusionOptions(Options):
     """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie.
 
-    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim (0 unless said) and dpmpp-2m
-    (0.5 unless said, which corrects what the network gets wrong), 0 none to 1 as ddpm. churn: noise that heun adds and removes. clamp: keep every estimate of the image within the range of pixels.
-    size: (height, width) other than that of training. tile: side of the tiles that a larger image is made of, 0 for none; overlap: theirs.
-    strength: with an image to start from, how much of the noise it gets. rounds: with known pixels, passes of RePaint, 0 for none.
+    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim (0 unless said) and
+    dpmpp-2m (0.5 unless said, which corrects what the network gets wrong), 0 none to 1 as ddpm. churn: noise that heun adds and
+    removes. clamp: keep every estimate of the image within the range of pixels. size: (height, width) other than that of training.
+    tile: side of the tiles that a larger image is made of, 0 for none; overlap: theirs. strength: with an image to start from, how
+    much of the noise it gets. rounds: with known pixels, passes of RePaint, 0 for none.
     """
 
     solver: str = "dpmpp-2m"
