@@ -15,6 +15,6 @@ def diffusion(source: str, facts: Facts) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
         model=DiffusionConfig(shape=(facts.channels, facts.height, facts.width), classes=facts.classes, net=net),
-        objective=DenoisingConfig(),
+        objective=DenoisingConfig(mean=-0.4),
         train=TrainConfig(batch=64 if short <= 40 else 32, optimizer="muon", lr=8e-4, warm_up=2000, decay=1.0, ema_share=0.04),
     )
