@@ -5,8 +5,9 @@ a student's guess from any point should equal its guess from the next one:
 
     loss = E w(t) || D(x_t, t) - D_frozen(x_r, r) ||,    x_r one step of the teacher from x_t towards its own guess
 
-D(x, 0) = x by construction, which anchors the chain at the clean end; the step from t to r shrinks as training goes on. The student
-starts from the teacher's weights. One evaluation then gives an image; two or four, with fresh noise between, a better one.
+From little noise (`anchor`) the teacher itself goes straight to the end, which anchors the chain: without that, guessing the same image
+everywhere would be consistent too. The step from t to r shrinks as training goes on. The student starts from the teacher's
+weights. One evaluation then gives an image; two or four, with fresh noise between, a better one.
 
 References: 1. Song, Dhariwal, Chen and Sutskever 2023, Consistency Models (distillation, multistep sampling). 2. Song and Dhariwal 2023,
 Improved Techniques for Training Consistency Models (no EMA target, pseudo-Huber loss, weight 1/(t - r)). 3. Geng et al. 2024,
@@ -33,8 +34,8 @@ GOLDEN = 0.6180339887498949
 class ConsistencyConfig(ObjectiveConfig):
     """mean, std: of log sigma, at which a step begins. ends: share of rows that begin at the path's start, where sampling does.
 
-    coarse, fine: by how much sigma falls in one step, r/t = 1 - 1/n, n rising from coarse to fine. huber: scale of the loss, in pixels.
-    label_dropout: share of rows.
+    coarse, fine: by how much sigma falls in one step, r/t = 1 - 1/n, n rising from coarse to fine. anchor: the sigma from which on the
+    teacher goes straight to the image. huber: scale of the loss, in pixels. label_dropout: share of rows.
     """
 
     kind: Literal["consistency"] = "consistency"
@@ -42,7 +43,8 @@ class ConsistencyConfig(ObjectiveConfig):
     std: float = Field(1.6, gt=0)
     ends: float = Field(0.1, ge=0, le=1)
     coarse: float = Field(2.0, gt=1)
-    fine: float = Field(32.0, gt=1)
+    fine: float = Field(12.0, gt=1)
+    anchor: float = Field(0.08, gt=0)
     huber: float = Field(0.03, gt=0)
     label_dropout: float = Field(0.1, ge=0, le=1)
 
@@ -65,12 +67,20 @@ class Consistency(Objective):
         _, a, s = self.model.path.at(self.model.path.start)
         return torch.where(ends, s / a, sigma.clamp(max=s / a)).to(batch.image.device)
 
+    def follow(self, x: Tensor, here: tuple[Tensor, ...], there: tuple[Tensor, ...], label: Tensor | None) -> Tensor:
+        """One step of the teacher from x at (t, a, s) to (r, a', s'): the midpoint of the estimates at both ends; straight where r = 0."""
+        d, _ = self.teacher.estimate(x, here[0], label)
+        x2 = toward_rows(x, d, here[1:], there[1:])
+        d2, _ = self.teacher.estimate(x2, there[0].clamp(min=1e-3), label)
+        d2 = torch.where((there[0] > 0)[:, None, None, None], (d + d2) / 2, d)
+        return toward_rows(x, d2, here[1:], there[1:])
+
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         model, path, x0 = self.model, self.model.path, self.model.to_latent(batch.image)
         sigma = self.draw_sigmas(batch, step)
         n = self.config.coarse * (self.config.fine / self.config.coarse) ** step.progress
         lower = sigma * (1 - 1 / n)
-        lower = torch.where(lower < 2e-3, 0.0, lower)
+        lower = torch.where(lower < self.config.anchor, 0.0, lower)
         t, r = path.time(sigma).float(), path.time(lower).float()
         label = batch.cond.label
         if label is not None:
@@ -79,8 +89,7 @@ class Consistency(Objective):
         here, there = model.levels_of(t), model.levels_of(r)
         x = here[0] * x0 + here[1] * step.rng.normal(*x0.shape[1:])
         with torch.no_grad():
-            d, _ = self.teacher.estimate(x, t, label)
-            x2 = toward_rows(x, d, here, there)
+            x2 = self.follow(x, (t, *here), (r, *there), label)
             goal, _ = model.estimate(x2, r, label)
             goal = torch.where((r > 0)[:, None, None, None], goal, x2)  # (N, C, H, W)
         guess, _ = model.estimate(x, t, label)
