@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MISSING = {"en": "not measured yet", "zh": "尚未测量"}
+SOLVERS = ("ddim", "ddpm", "heun", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
 MARKER = re.compile(r"(<!-- (fig|table|picture):(\S+)([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 # A table: the heads of its first column and of the others with the ends of their keys; its rows with the beginnings of theirs.
@@ -54,6 +55,31 @@ TABLES = {
             "train_step.server": {"en": "server (AMX)", "zh": "服务器（AMX）"},
             "train_step.laptop": {"en": "laptop (AVX2 only)", "zh": "笔记本（仅 AVX2）"},
         },
+    ),
+    "few": (
+        {"en": "FD, 2,500 images", "zh": "FD，2,500 张图像"},
+        {
+            "fd1": {"en": "1 evaluation", "zh": "1 次求值"},
+            "fd2": {"en": "2", "zh": "2"},
+            "fd4": {"en": "4", "zh": "4"},
+            "fd8": {"en": "8", "zh": "8"},
+            "fd50": {"en": "50", "zh": "50"},
+        },
+        {
+            "few.teacher": {"en": "teacher, `dpmpp-2m`", "zh": "老师，`dpmpp-2m`"},
+            "few.student": {"en": "student", "zh": "学生"},
+        },
+    ),
+    "solvers": (
+        {"en": "FD, 2,500 images", "zh": "FD，2,500 张图像"},
+        {
+            "fd5": {"en": "5 evaluations", "zh": "5 次求值"},
+            "fd10": {"en": "10", "zh": "10"},
+            "fd20": {"en": "20", "zh": "20"},
+            "fd50": {"en": "50", "zh": "50"},
+            "fd1000": {"en": "1000", "zh": "1000"},
+        },
+        {f"solvers.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in SOLVERS},
     ),
     "parse": (
         {"en": "objects right", "zh": "读对的物体"},

@@ -181,7 +181,7 @@ def test_distill_begins_from_a_run(ten, cli, tmp_path):
     assert code == 0, err
     record = json.loads((run / "run.json").read_text())
     assert record["config"]["start"] == str(teacher) and record["config"]["data"]["source"] == str(ten)
-    assert record["config"]["model"]["options"]["steps"] == 4 and record["config"]["objective"]["kind"] == "consistency"
+    assert record["config"]["model"]["options"]["steps"] == 4 and record["config"]["objective"]["kind"] == "matching"
     shutil.rmtree(teacher)
     code, _, err = cli("train", "--resume", "--out", run, "--steps", 3)
     assert code == 0, "what it began from is not needed any more: " + err

@@ -19,7 +19,7 @@ MODELS = {
 }
 
 OBJECTIVES = {
-    "consistency": "inkwash.methods.consistency:ConsistencyConfig",
+    "matching": "inkwash.methods.matching:MatchingConfig",
     "elbo": "inkwash.methods.vae:ELBOConfig",
     "non-saturating": "inkwash.methods.gan:NonSaturatingConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",

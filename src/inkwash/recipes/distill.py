@@ -3,8 +3,8 @@
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View
-from inkwash.methods.consistency import ConsistencyConfig
 from inkwash.methods.diffusion import DiffusionConfig
+from inkwash.methods.matching import MatchingConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
@@ -18,6 +18,6 @@ def distill(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=start.model_copy(update={"options": few}),
-        objective=ConsistencyConfig(),
-        train=TrainConfig(batch=64, optimizer="muon", lr=5e-4, warm_up=2000, decay=0.3),
+        objective=MatchingConfig(),
+        train=TrainConfig(batch=64, lr=2e-4, warm_up=2000, decay=0.3),
     )

@@ -24,8 +24,8 @@ class TrainConfig(Config):
     accumulate: micro-batches a step. optimizer: "muon" takes orthogonalised steps where weights are matrices. lr: its rate; warm_up:
     images over which it rises; decay: the last share of the run over which it falls to zero. clip: largest norm of a phase's
     gradient. ema: half-life in images, and never more than the share ema_share of the images seen so far.
-    precision: "auto" times one convolution. checkpoint_every: in steps; held-out images are looked at then too. log_every and
-    sample_every: in seconds. keep: how many checkpoints stay.
+    precision: "auto" times one convolution. compile: torch.compile the networks; the run says when that pays. checkpoint_every: in
+    steps; held-out images are looked at then too. log_every and sample_every: in seconds. keep: how many checkpoints stay.
     """
 
     steps: int | None = Field(None, ge=1)
@@ -43,6 +43,7 @@ class TrainConfig(Config):
     ema: float = Field(20000.0, ge=0)
     ema_share: float = Field(0.05, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
     device: str = "auto"
     checkpoint_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)

@@ -92,10 +92,11 @@ def _measure(trainer: Trainer) -> Estimate:
     micro = trainer.train.batch // trainer.engine.world // trainer.train.accumulate
     half = 0.6 if trainer.precision.bf16 else 1.0
     memory = 4 * (4 * (parameters + more) + parameters) + saved * micro * half + (400 << 20)
-    return Estimate(parameters, more, int(flops), int(train_flops), int(memory), _seconds(trainer))
+    return Estimate(parameters, more, int(flops), int(train_flops), int(memory), step_seconds(trainer))
 
 
-def _seconds(trainer: Trainer) -> float:
+def step_seconds(trainer: Trainer) -> float:
+    """Seconds of one step's losses and gradients on a whole batch, the second time."""
     batch = trainer.loader.batch_at(0).to(trainer.engine.device)
     total = 0.0
     for warm in (False, True):  # the first pass prepares kernels

@@ -31,6 +31,7 @@ from inkwash.training.checkpoint import (
     save_checkpoint,
     settle_checkpoints,
 )
+from inkwash.training.compiled import compile_networks, uncompiled
 from inkwash.training.config import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
@@ -131,7 +132,8 @@ class Run:
             self.engine.wait()
             return
         t = self.trainer
-        figures = t.validate(self.held_out) if self.held_out else {}
+        with uncompiled(self.config.train.compile):
+            figures = t.validate(self.held_out) if self.held_out else {}
         if figures:
             self.log.line({"step": t.clock.step, "images": t.clock.images, "figures": figures})
         loss = figures.get("valid/loss")
@@ -171,7 +173,8 @@ class Run:
         own = {k: v.clone() for k, v in t.model.state_dict().items()}
         t.model.load_state_dict(t.ema.tensors())
         try:
-            images = draw(t.model.eval(), seeds, t.model.default_options(), label, t.precision)
+            with uncompiled(self.config.train.compile):
+                images = draw(t.model.eval(), seeds, t.model.default_options(), label, t.precision)
         finally:
             t.model.load_state_dict(own)
             t.model.train()
@@ -190,6 +193,9 @@ class Run:
             for alarm in check_start(self.config, estimate, len(self.data)):
                 self.log.alarm(alarm, t.clock.step)
         self.engine.wait()
+        if self.config.train.compile:
+            self.log.say("  compiling the networks ...")
+            self.log.say("  " + compile_networks(t, estimate.seconds))
         with t.stopping_on_signals():
             t.run(self.checkpoint, self.samples)
         if self.engine.main:

@@ -1,0 +1,117 @@
+"""Distribution matching: teach a trained diffusion model to draw in a few large steps, so that its images are distributed as the teacher's.
+
+A denoiser guesses the average of all images that a noisy one may come from, which is a blur where there is much noise. The student,
+which begins as the teacher, learns to return one sharp image instead: G(x_t, t). Nobody can say which one it should be; but the whole crowd of
+them is right when no noise level tells them from the teacher's images. A second copy of the teacher, the critic, is trained all the
+while to denoise the student's images. Where the two disagree about a noisy version y of G, the student's images lie too thick or too
+thin, and each moves accordingly:
+
+    grad_G = w (D_critic(y, s) - D_teacher(y, s)),    y = a(s) G + s(s) noise,    w = 1 / mean |G - D_teacher|
+
+which is the gradient of the Kullback-Leibler divergence between the two crowds at level s. The student learns at the levels of a grid of
+few steps, from noisy images of the data set; sampling guesses, adds fresh noise down to the next level, and guesses again.
+
+References: 1. Yin et al. 2024, One-step Diffusion with Distribution Matching Distillation (equations 7 and 8). 2. Yin et al. 2024, Improved
+Distribution Matching Distillation (several steps, several critic steps, no regression on drawn pairs). 3. Salimans et al. 2024,
+Multistep Distillation of Diffusion Models via Moment Matching (the same gradient, from noisy data).
+"""
+
+import copy
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from inkwash.core.batch import Batch, Step
+from inkwash.core.config import ObjectiveConfig
+from inkwash.core.model import Model
+from inkwash.core.objective import Objective, Phase
+
+GOLDEN = 0.6180339887498949
+
+
+class MatchingConfig(ObjectiveConfig):
+    """steps: of the uniform grid at whose levels the student learns. ends: share of rows at its first level, pure noise.
+
+    mean, std: of log sigma, at which teacher and critic are compared, and the critic learns. critic_steps: to one of the student.
+    critic_lr: the critic's learning rate, as a factor. label_dropout: share of rows.
+    """
+
+    kind: Literal["matching"] = "matching"
+    steps: int = Field(4, ge=1)
+    ends: float = Field(0.4, ge=0, le=1)
+    mean: float = 0.0
+    std: float = Field(1.2, gt=0)
+    critic_steps: int = Field(2, ge=1)
+    critic_lr: float = Field(1.0, gt=0)
+    label_dropout: float = Field(0.1, ge=0, le=1)
+
+    def build(self, model: Model) -> "Matching":
+        return Matching(self, model)
+
+
+class Matching(Objective):
+    """A student whose images no noise level tells from its teacher's. The critic's turn comes first, the student's every few steps."""
+
+    def __init__(self, config: MatchingConfig, model: Model):
+        super().__init__(config, model)
+        self.teacher = copy.deepcopy(model).requires_grad_(False)
+        self.critic = copy.deepcopy(model)
+
+    def phases(self) -> list[Phase]:
+        critic = Phase("critic", (self.critic,), "critic", lr=self.config.critic_lr)
+        return [critic, Phase("student", (self.model,), "student", every=self.config.critic_steps)]
+
+    def starts(self, batch: Batch, step: Step) -> Tensor:
+        """Times from which the student guesses, (N,): the first one of the grid for some rows, any of them for the others."""
+        u, k = step.rng.uniform(), self.config.steps
+        rest = ((u - self.config.ends) / max(1 - self.config.ends, 1e-6) * k).floor()
+        i = torch.where(u < self.config.ends, 0.0, rest.clamp(0, k - 1))
+        return self.model.path.start * (1 - i / k)
+
+    def levels(self, start: Tensor, batch: Batch, step: Step) -> Tensor:
+        """Times at which images are compared, (N,), up to where each started; neighbouring rows take far-apart quantiles.
+
+        With more noise than that there is nothing to learn: the image that it started from is known better.
+        """
+        mean, std = self.config.mean, self.config.std
+        a, s = (f(start.cpu().double()) for f in (self.model.path.a, self.model.path.s))
+        highest = torch.special.ndtr(((s / a).log() - mean) / std)
+        u = (batch.index.double() * GOLDEN + step.rng.uniform().cpu().double() * 1e-3) % 1
+        sigma = (torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4) * highest) * std + mean).exp()
+        return self.model.path.time(sigma).clamp(max=self.model.path.start).float().to(batch.image.device)
+
+    def noisy(self, x0: Tensor, t: Tensor, step: Step) -> Tensor:
+        a, s = self.model.levels_of(t)
+        return a * x0 + s * step.rng.normal(*x0.shape[1:])
+
+    def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        x0, label = self.model.to_latent(batch.image), batch.cond.label
+        if label is not None:
+            dropped = step.rng.uniform() < self.config.label_dropout
+            label = torch.where(dropped, len(self.model.config.classes), label)
+        start = self.starts(batch, step)
+        x = self.noisy(x0, start, step)
+        with torch.set_grad_enabled(phase == "student"):
+            guess, _ = self.model.estimate(x, start, label)
+        t = self.levels(start, batch, step)
+        y = self.noisy(guess.detach(), t, step)
+        if phase == "critic":
+            a, s = self.model.levels_of(t)
+            d, _ = self.critic.estimate(y, t, label)
+            # of the velocity, (y - D) / s on the flow path: the same weight at every level, as the teacher learnt
+            loss = (((a + s) / s).square() * (d - guess).square()).mean()
+            return loss, {"mse": loss.detach()}
+        with torch.no_grad():
+            real, _ = self.teacher.estimate(y, t, label)
+            fake, _ = self.critic.estimate(y, t, label)
+            weight = 1 / (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+            goal = guess - weight * (fake - real)
+        loss = 0.5 * (guess - goal).square().mean()
+        return loss, {"apart": (fake - real).square().mean()}
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """How far teacher and critic disagree on held-out rows. No loss to choose by."""
+        return {"apart": self.loss("student", batch, step)[1]["apart"]}

@@ -1,0 +1,102 @@
+"""Distribution matching on Gaussians, where teacher and critic are known in closed form."""
+
+import pytest
+import torch
+from torch import nn
+
+from inkwash.core.batch import Batch, Condition, Step
+from inkwash.core.rng import Rng
+from inkwash.diffusion.path import PATHS
+from inkwash.methods.matching import Matching, MatchingConfig
+
+MU, STD, N = 0.3, 0.45, 512
+
+
+class Gaussian(nn.Module):
+    """As a denoiser: exact for a Gaussian of this mean and std. As a student: draws from it, whatever time it is given."""
+
+    def __init__(self, path, mean, std, draws=False):
+        super().__init__()
+        self.path, self.draws = path, draws
+        self.mean, self.std = nn.Parameter(torch.tensor(mean)), nn.Parameter(torch.tensor(std))
+        self.config = type("Config", (), {"classes": ()})
+
+    def to_latent(self, image):
+        return image
+
+    def levels_of(self, t):
+        return tuple(f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
+
+    def estimate(self, x, t, label):
+        a, s = self.levels_of(t)
+        if self.draws:
+            return self.mean + self.std * (x / s), None
+        gain = a * self.std**2 / (a * a * self.std**2 + s * s)
+        return self.mean + gain * (x - a * self.mean), None
+
+
+def objective(path, mean, std, **settings):
+    """A student that draws from (mean, std) with a perfect critic of it, and the teacher that knows (MU, STD)."""
+    out = Matching(MatchingConfig(ends=1.0, **settings), Gaussian(path, mean, std, draws=True))
+    out.teacher, out.critic = Gaussian(path, MU, STD).requires_grad_(False), Gaussian(path, mean, std)
+    return out
+
+
+def loss(out, phase="student", n=N):
+    batch = Batch(torch.zeros(n, 1, 4, 4), Condition(), torch.arange(n))
+    return out.loss(phase, batch, Step(0.5, 0, Rng.of_rows(0, range(n), phase)))
+
+
+@pytest.mark.parametrize("name", ["flow", "vp-cosine", "edm"])
+@pytest.mark.parametrize("mean, std", [(MU - 0.2, STD), (MU + 0.2, STD), (MU, STD / 2), (MU, STD * 2)])
+def test_the_gradient_moves_the_student_to_the_teachers_distribution(name, mean, std):
+    out = objective(PATHS[name], mean, std)
+    value, parts = loss(out)
+    value.backward()
+    assert parts["apart"] > 0 and all(p.grad is None for m in (out.teacher, out.critic) for p in m.parameters())
+    moved, still = (("mean", "std") if mean != MU else ("std", "mean"))
+    slopes = {k: getattr(out.model, k).grad.item() for k in ("mean", "std")}
+    assert slopes[moved] * ((mean - MU) or (std - STD)) > 0
+    assert abs(slopes[still]) < 0.2 * abs(slopes[moved])
+
+
+def test_nothing_moves_where_the_distributions_are_equal():
+    out = objective(PATHS["flow"], MU, STD)
+    value, parts = loss(out)
+    value.backward()
+    assert parts["apart"] < 1e-12 and abs(out.model.mean.grad) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["flow", "edm"])
+def test_the_critic_learns_the_students_distribution_not_the_teachers(name):
+    out = objective(PATHS[name], MU + 0.3, STD)
+    at = {}
+    for mean in (MU, MU + 0.3):
+        out.critic = Gaussian(PATHS[name], mean, STD)
+        value, _ = loss(out, "critic", 4096)
+        value.backward()
+        at[mean] = value.item(), out.critic.mean.grad.item()
+    assert at[MU + 0.3][0] < at[MU][0] and at[MU][1] < 0
+    assert abs(at[MU + 0.3][1]) < 0.05 * abs(at[MU][1])
+    assert out.model.mean.grad is None, "the student does not learn from the critic's loss"
+
+
+def test_starts_lie_on_the_grid_that_is_sampled():
+    out = Matching(MatchingConfig(steps=4, ends=0.4), Gaussian(PATHS["flow"], MU, STD))
+    batch = Batch(torch.zeros(4096, 1, 1, 1), Condition(), torch.arange(4096))
+    t = out.starts(batch, Step(0.5, 0, Rng.of_rows(0, range(4096), "student")))
+    values, counts = t.unique(return_counts=True)
+    assert values.tolist() == pytest.approx([0.999 * k / 4 for k in (1, 2, 3, 4)])
+    assert (counts / 4096).tolist() == pytest.approx([0.15, 0.15, 0.15, 0.55], abs=0.03)
+
+
+def test_the_teacher_is_a_frozen_copy_and_is_saved():
+    student = Gaussian(PATHS["flow"], 0.1, STD)
+    out = Matching(MatchingConfig(critic_steps=3, critic_lr=0.5), student)
+    with torch.no_grad():
+        student.mean.add_(1.0)
+    assert out.teacher.mean.item() == pytest.approx(0.1) and not out.teacher.mean.requires_grad
+    assert {"teacher.mean", "critic.mean"} <= set(out.state_dict())
+    critic, student_phase = out.phases()
+    assert [p for p in student_phase.parameters()] == list(student.parameters()) and student_phase.every == 3
+    assert list(critic.parameters()) == list(out.critic.parameters()) and critic.lr == 0.5
