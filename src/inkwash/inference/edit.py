@@ -1,7 +1,7 @@
 """Editing with a trained model: an image and what is to become of it, in; images, out. No retraining.
 
 image alone     image-to-image: `strength` of the way to noise, and back
-with a mask     what is white is made anew (inpainting); the rest comes back bit by bit
+with a mask     what is white is made anew (inpainting, by RePaint unless a solver is named); the rest comes back bit by bit
 extend          the image grows at its sides (outpainting)
 vary            its own noise, a little changed
 to              pictures between it and another one, through the noise of both
@@ -28,6 +28,7 @@ from inkwash.inference.load import Loaded
 
 STEPS = 50  # of the walk to noise and back, unless said
 STRENGTH = 0.6  # of image-to-image, unless said
+ROUNDS = 8  # of RePaint with a mask, unless said: the fewest whose seams are no stronger than edges inside images (benchmarks/editing.py)
 
 
 class Edit(Config):
@@ -108,7 +109,8 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> tuple[Te
         image = torch.nn.functional.pad(image[None], sides, mode="replicate")[0]
     elif kind == "inpaint":
         mask = read_mask(order.mask, loaded, tuple(image.shape[-2:]))
-    options = loaded.options(**({} if mask is not None else {"strength": STRENGTH}) | order.options)
+    usual = {"strength": STRENGTH} if mask is None else {} if "solver" in order.options else {"rounds": ROUNDS}
+    options = loaded.options(**usual | order.options)
     cond = Condition(image=image.expand(order.n, *image.shape), mask=None if mask is None else mask.expand(order.n, *mask.shape))
     seeds, rows = range(order.seed, order.seed + order.n), None if label is None else label.expand(order.n)
     return draw(model, seeds, options, rows, loaded.precision, order.batch, on_step, cond), image, mask

@@ -106,7 +106,7 @@ class Matching(Objective):
         with torch.no_grad():
             real, _ = self.teacher.estimate(y, t, label)
             fake, _ = self.critic.estimate(y, t, label)
-            weight = 1 / (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+            weight = (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3) ** -float(__import__('os').environ.get('WP', '1'))
             goal = guess - weight * (fake - real)
         loss = 0.5 * (guess - goal).square().mean()
         return loss, {"apart": (fake - real).square().mean()}

@@ -1,0 +1,96 @@
+"""What editing keeps: the round trip from images to noise and back, and inpainting of their middles.
+
+usage: python benchmarks/editing.py RUN --data DATA:test [-n 64] [--steps 50] [--out DIR]
+
+Round trip: each image's noise is found, and the image made from it again, with its label: PSNR in dB. In fp32.
+Inpainting: the middle quarter of each image is made anew. Known pixels must come back bit by bit. The seam: mean absolute step between the
+pixels on both sides of the border of the hole, and the same places in the images as they were; pixels in [-1, 1]. Pictures of rows
+image, masked, filled go to DIR. The last line is JSON.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inkwash.core.batch import Condition
+from inkwash.data import Dataset, Loader, View, open_source
+from inkwash.inference.draw import draw
+from inkwash.inference.edit import ROUNDS
+from inkwash.inference.load import load
+from inkwash.inference.pictures import grid, save_png
+from inkwash.metrics.paired import psnr
+
+
+def seam(x: Tensor, top: int, left: int, height: int, width: int) -> float:
+    """Mean absolute step across the border of a rectangle, x: (N, C, H, W)."""
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    steps = [x[:, :, i - 1, columns] - x[:, :, i, columns] for i in (top, top + height)]
+    steps += [x[:, :, rows, i - 1] - x[:, :, rows, i] for i in (left, left + width)]
+    return torch.cat([s.flatten() for s in steps]).abs().mean().item()
+
+
+@torch.no_grad()
+def round_trip(run: str, x: Tensor, label: Tensor | None, steps: int) -> dict:
+    loaded = load(run, precision="fp32")
+    model, cond = loaded.model, Condition(label=label)
+    options = loaded.options(steps=steps)
+    start = time.perf_counter()
+    noise = model.invert(x, cond, options)
+    back = model.regenerate(noise, cond, options)
+    quality = psnr(x, back)
+    return {
+        "psnr": round(-10 * (quality.double() / -10 * math.log(10)).exp().mean().log10().item(), 2),  # of the mean squared error
+        "worst": round(quality.min().item(), 2),
+        "noise std": round(noise.std().item(), 3),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def inpainting(run: str, x: Tensor, label: Tensor | None, out: Path, rounds: int) -> dict:
+    loaded = load(run)
+    n, _, h, w = x.shape
+    top, left, height, width = h // 4, w // 4, h // 2, w // 2
+    mask = torch.zeros(n, 1, h, w)
+    mask[:, :, top : top + height, left : left + width] = 1
+    cond = Condition(image=x, mask=mask)
+    filled = draw(loaded.model, range(n), loaded.options(rounds=rounds), label, loaded.precision, n, None, cond)
+    known = (mask == 0).expand_as(x)
+    masked = torch.where(known, x, 0.0)
+    rows = [torch.cat([part[i : i + 16] for part in (x, masked, filled)]) for i in range(0, n, 16)]
+    save_png(out / f"inpainting-{rounds}.png", grid(torch.cat(rows), columns=16, smallest=56), {"run": loaded.name})
+    box = (top, left, height, width)
+    return {
+        "known pixels equal": bool(torch.equal(x[known], filled[known])),
+        "seam": round(seam(filled, *box), 4),
+        "seam of the images": round(seam(x, *box), 4),
+        "inside the hole": round(psnr(x, filled).mean().item(), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("-n", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=Path("editing"))
+    args = parser.parse_args()
+    view = View.parse(load(args.run).data["view"])
+    source, _, split = args.data.partition(":")
+    batch = Loader(Dataset(open_source(source, split or "test"), view), 1, seed=0, augment=False).batch_at(0, args.n)
+    x, label = batch.image, batch.cond.label
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = {"round trip": round_trip(args.run, x, label, args.steps)}
+    found |= {f"inpainting, {rounds} rounds": inpainting(args.run, x, label, args.out, rounds) for rounds in (0, ROUNDS)}
+    for name, figures in found.items():
+        print(f"{name:<24}", figures)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
