@@ -4,7 +4,7 @@ from PIL import Image
 
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.pixels import from_uint8
-from inkwash.inference.edit import Edit, edit, read_mask, read_picture
+from inkwash.inference.edit import ROUNDS, Edit, edit, read_mask, read_picture
 from inkwash.inference.load import load
 from inkwash.inference.pictures import to_pil
 from inkwash.inference.runner import Runner
@@ -63,6 +63,16 @@ def test_known_pixels_come_back_bit_by_bit(model, folder):
         inside = ~known
         assert not any(torch.equal(x[inside], seen[inside]) for x in out) and not torch.equal(out[0][inside], out[1][inside])
         assert out.abs().max() <= 1
+
+
+def test_a_mask_is_filled_by_repaint_unless_a_solver_is_named(model, folder):
+    def filled(**options):
+        return edit(model, order(folder, mask=str(folder / "m.png"), label=1, options={"steps": 5, **options}))[0]
+
+    usual = filled()
+    assert torch.equal(usual, filled(rounds=ROUNDS)) and not torch.equal(usual, filled(rounds=0))
+    plain = filled(solver="dpmpp-2m")
+    assert torch.equal(plain, filled(rounds=0)) and torch.equal(filled(solver="heun", rounds=ROUNDS), usual)
 
 
 def test_strength_is_the_share_of_noise(model, folder):
