@@ -32,14 +32,30 @@ def test_which_weights_are_matrices():
     assert [id(p) for p in matrices([model, model])] == known, "not 4 outputs, a norm, an embedding, a vector"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("shape", [(3, 48, 360), (2, 64, 40), (1, 32, 32)])
-def test_singular_values_end_near_one(shape):
+def test_singular_values_end_near_one(shape, dtype):
     g = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(g).float())
+    found = orthogonalise(g.to(dtype))
+    assert found.dtype == dtype
+    values = torch.linalg.svdvals(found.float())
     assert values.min() > 0.5 and values.max() < 1.3
     u, _, v = torch.linalg.svd(g, full_matrices=False)
-    cosine = torch.nn.functional.cosine_similarity(orthogonalise(g).float().flatten(1), (u @ v).flatten(1))
+    cosine = torch.nn.functional.cosine_similarity(found.float().flatten(1), (u @ v).flatten(1))
     assert cosine.min() > 0.95, "the directions are kept"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_products_are_taken_in_the_precision_of_the_run(half, monkeypatch):
+    """bf16 without matrix units took 1.0 s of a step of 1.3 s."""
+    from inkwash.training import muon
+
+    seen = []
+    monkeypatch.setattr(muon, "orthogonalise", lambda x: (seen.append(x.dtype), orthogonalise(x))[1])
+    model = net()
+    give_gradients(model)
+    optimizer(model, half=half).step()
+    assert set(seen) == {torch.bfloat16 if half else torch.float32}
 
 
 def test_a_weight_is_read_as_a_matrix_and_back():

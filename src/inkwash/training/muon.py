@@ -29,12 +29,11 @@ def matrices(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
 
 
 def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
-    """U V^T of each U S V^T in (B, m, n), roughly: singular values end between 0.7 and 1.2. In bf16, as its authors do it.
+    """U V^T of each U S V^T in (B, m, n), roughly: singular values end between 0.7 and 1.2. In the precision of x; bf16 is enough.
 
     Newton-Schulz iteration of the quintic a x + b x^3 + c x^5 = (a I + (b I + c x x^T) x x^T) x. (Reference 1.)
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = x.bfloat16()
     if tall := x.shape[-2] > x.shape[-1]:
         x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -61,7 +60,7 @@ def as_weight(u: Tensor, shape: torch.Size) -> Tensor:
 class Muon(torch.optim.AdamW):
     """A fused AdamW over every parameter but `orthogonal`, which take orthogonalised steps of the same learning rate.
 
-    found_inf is honoured as by fused AdamW: where it is 1 nothing moves, momentum included.
+    half: orthogonalise in bf16, which is fast with matrix units and slower than anything else without. found_inf is honoured as by fused AdamW: where it is 1 nothing moves, momentum included.
     """
 
     def __init__(
@@ -72,9 +71,11 @@ class Muon(torch.optim.AdamW):
         betas: tuple[float, float],
         weight_decay: float,
         momentum: float = 0.95,
+        half: bool = False,
     ):
         params, ids = list(params), {id(p) for p in orthogonal}
         self.orthogonal, self.momentum = [p for p in params if id(p) in ids], momentum
+        self.dtype = torch.bfloat16 if half else torch.float32
         super().__init__([p for p in params if id(p) not in ids], lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -106,7 +107,7 @@ class Muon(torch.optim.AdamW):
             grads = [torch.where(bad > 0, m, g) for g, m in zip(grads, moments)]
         torch._foreach_lerp_(moments, grads, 1 - self.momentum)
         ahead = torch._foreach_lerp(grads, moments, self.momentum)  # Nesterov's
-        stack = torch.empty(len(weights), shape[0], ahead[0][0].numel(), dtype=torch.bfloat16, device=ahead[0].device)
+        stack = torch.empty(len(weights), shape[0], ahead[0][0].numel(), dtype=self.dtype, device=ahead[0].device)
         for row, u in zip(stack, ahead):
             row.copy_(as_matrix(u))
         size = SIZE * max(stack.shape[1:]) ** 0.5 * lr

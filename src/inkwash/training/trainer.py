@@ -118,7 +118,7 @@ class Trainer:
         for name, group in groups.items():
             shared = {"lr": self.train.lr, "betas": betas[name], "weight_decay": self.train.weight_decay}
             if self.train.optimizer == "muon":
-                out[name] = Muon(group, matrices([self.model, self.objective]), **shared)
+                out[name] = Muon(group, matrices([self.model, self.objective]), half=self.precision.bf16, **shared)
             else:
                 out[name] = torch.optim.AdamW(list(group), fused=True, **shared)
         return out
