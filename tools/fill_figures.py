@@ -16,6 +16,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MISSING = {"en": "not measured yet", "zh": "尚未测量"}
+OPERATORS = (
+    "convolution_backward",
+    "mkldnn_convolution",
+    "bmm",
+    "mm",
+    "addmm",
+    "copy_",
+    "native_group_norm",
+    "native_group_norm_backward",
+    "hardswish",
+    "hardswish_backward",
+    "addcmul",
+    "mul",
+    "add",
+    "add_",
+    "pixel_unshuffle",
+)
 SOLVERS = ("ddim", "ddpm", "heun", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
 MARKER = re.compile(r"(<!-- (fig|table|picture):(\S+)([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
@@ -54,6 +71,19 @@ TABLES = {
         {
             "train_step.server": {"en": "server (AMX)", "zh": "服务器（AMX）"},
             "train_step.laptop": {"en": "laptop (AVX2 only)", "zh": "笔记本（仅 AVX2）"},
+        },
+    ),
+    "profile": (
+        {"en": "operator, ms", "zh": "算子，毫秒"},
+        {
+            "server_train": {"en": "training, server", "zh": "训练，服务器"},
+            "laptop_train": {"en": "training, laptop", "zh": "训练，笔记本"},
+            "server_sample": {"en": "sampling, server", "zh": "采样，服务器"},
+            "laptop_sample": {"en": "sampling, laptop", "zh": "采样，笔记本"},
+        },
+        {
+            "profile.step": {"en": "the whole step", "zh": "整个一步"},
+            **{f"profile.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in OPERATORS},
         },
     ),
     "few": (

@@ -148,9 +148,11 @@ def test_sigma_schedulers(name):
     sigmas = scheduler.sigmas.double()
     scheduler.sigmas = sigmas
     unique = [sigmas[0].item()]
-    unique += [v.item() for v in sigmas if v.item() != unique[-1]] if name.startswith("Euler") else [
-        v.item() for i, v in enumerate(sigmas[1:]) if i % 2 == 1 or i == len(sigmas) - 2
-    ]
+    unique += (
+        [v.item() for v in sigmas if v.item() != unique[-1]]
+        if name.startswith("Euler")
+        else [v.item() for i, v in enumerate(sigmas[1:]) if i % 2 == 1 or i == len(sigmas) - 2]
+    )
     unique = sorted(set(unique), reverse=True)
     assert len(unique) == STEPS + 1 and unique[-1] == 0
     grid = [(i, (1 + v * v) ** -0.5, v * (1 + v * v) ** -0.5) for i, v in enumerate(unique)]

@@ -10,7 +10,7 @@ from inkwash.core.errors import DataError, FileError
 from inkwash.core.pixels import from_uint8
 from inkwash.inference.pictures import from_picture, grid, parameters, read_facts, save_png, to_pil
 
-FACTS = {"seed": 7, "class": "猫, \"Katze\"", "model": "水墨 run", "steps": 20, "guidance": 1.5, "clamp": True, "nothing": None}
+FACTS = {"seed": 7, "class": '猫, "Katze"', "model": "水墨 run", "steps": 20, "guidance": 1.5, "clamp": True, "nothing": None}
 
 
 def image(c: int = 3, h: int = 5, w: int = 7) -> torch.Tensor:

@@ -54,7 +54,7 @@ def test_the_gradient_moves_the_student_to_the_teachers_distribution(name, mean,
     value, parts = loss(out)
     value.backward()
     assert parts["apart"] > 0 and all(p.grad is None for m in (out.teacher, out.critic) for p in m.parameters())
-    moved, still = (("mean", "std") if mean != MU else ("std", "mean"))
+    moved, still = ("mean", "std") if mean != MU else ("std", "mean")
     slopes = {k: getattr(out.model, k).grad.item() for k in ("mean", "std")}
     assert slopes[moved] * ((mean - MU) or (std - STD)) > 0
     assert abs(slopes[still]) < 0.2 * abs(slopes[moved])
@@ -84,7 +84,7 @@ def test_the_critic_learns_the_students_distribution_not_the_teachers(name):
 def test_starts_lie_on_the_grid_that_is_sampled():
     out = Matching(MatchingConfig(steps=4, ends=0.4), Gaussian(PATHS["flow"], MU, STD))
     batch = Batch(torch.zeros(4096, 1, 1, 1), Condition(), torch.arange(4096))
-    t = out.starts(batch, Step(0.5, 0, Rng.of_rows(0, range(4096), "student")))
+    t = out.times(out.places(batch, Step(0.5, 0, Rng.of_rows(0, range(4096), "student"))))
     values, counts = t.unique(return_counts=True)
     assert values.tolist() == pytest.approx([0.999 * k / 4 for k in (1, 2, 3, 4)])
     assert (counts / 4096).tolist() == pytest.approx([0.15, 0.15, 0.15, 0.55], abs=0.03)
@@ -98,5 +98,21 @@ def test_the_teacher_is_a_frozen_copy_and_is_saved():
     assert out.teacher.mean.item() == pytest.approx(0.1) and not out.teacher.mean.requires_grad
     assert {"teacher.mean", "critic.mean"} <= set(out.state_dict())
     critic, student_phase = out.phases()
-    assert [p for p in student_phase.parameters()] == list(student.parameters()) and student_phase.every == 3
+    assert list(student_phase.parameters()) == list(student.parameters()) and student_phase.every == 3
     assert list(critic.parameters()) == list(out.critic.parameters()) and critic.lr == 0.5
+
+
+def test_later_guesses_begin_from_the_students_own_images():
+    path, n = PATHS["flow"], 4096
+    out = Matching(MatchingConfig(steps=4), Gaussian(path, 0.7, 0.1, draws=True))
+    image, place = torch.full((n, 1, 2, 2), -1.0), torch.arange(n) % 4
+    x = out.begin(image, place, None, Step(0.5, 0, Rng.of_rows(0, range(n), "student")))
+    t = out.times(place)
+    for k in range(4):
+        a, s = 1 - t[k].item(), t[k].item()
+        rows = x[place == k]
+        # this student draws mean + std (x / s): from the point before, x has mean -a' there
+        before = 1 - out.times(torch.tensor(max(k - 1, 0))).item()
+        guess = -1.0 if k == 0 else 0.7 - 0.1 * before / (1 - before)
+        assert rows.mean().item() == pytest.approx(a * guess, abs=0.03)
+        assert rows.std().item() == pytest.approx((s * s + (k > 0) * (0.1 * a) ** 2) ** 0.5, rel=0.05)

@@ -62,5 +62,5 @@ def test_a_machine_that_cannot_compile_is_told_so(source, monkeypatch):
         raise InternalTorchDynamoError("no compiler\nand more")
 
     monkeypatch.setattr("inkwash.training.compiled.step_seconds", refuse)
-    with pytest.raises(ConfigError, match="leave train.compile off: no compiler$"):
+    with pytest.raises(ConfigError, match=r"leave train.compile off: no compiler$"):
         compile_networks(make_trainer(run_config("diffusion", source)), 1.0)

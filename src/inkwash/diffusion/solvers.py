@@ -21,9 +21,7 @@ OnStep = Callable[[int, int], None]
 Std = Callable[[Tensor, float, float], Tensor]
 
 
-def ddim(
-    denoise: Denoiser, x: Tensor, grid: Grid, noise: Noise | None = None, eta: float = 0.0, on_step: OnStep | None = None
-) -> Tensor:
+def ddim(denoise: Denoiser, x: Tensor, grid: Grid, noise: Noise | None = None, eta: float = 0.0, on_step: OnStep | None = None) -> Tensor:
     """DDIM; with eta = 0 it is deterministic: Euler's method on the flow path, and on x / a in s / a on any. First order. (Reference 2.)"""
     for i, (here, there) in enumerate(zip(grid, grid[1:])):
         x = toward(x, denoise(x, here[0]), here, there, eta, noise() if eta and there[2] else None)
@@ -138,9 +136,7 @@ def _weights(ratios: list[float], h: float, corrector: bool) -> list[float]:
     return torch.linalg.solve(matrix, torch.tensor(goal[:size], dtype=torch.float64)).tolist()
 
 
-def unipc(
-    denoise: Denoiser, x: Tensor, grid: Grid, noise: Noise | None = None, order: int = 2, on_step: OnStep | None = None
-) -> Tensor:
+def unipc(denoise: Denoiser, x: Tensor, grid: Grid, noise: Noise | None = None, order: int = 2, on_step: OnStep | None = None) -> Tensor:
     """UniPC: a multistep prediction, corrected once D at its end is known, which the next step needs anyway. (Reference 5.)
 
     Order `order` (1 to 3) with one evaluation a step; lower on the first steps, and falling to 1 on the last.

@@ -57,9 +57,7 @@ def thinned(count: int, most: int) -> Tensor:
     return torch.arange(count) if count <= most else torch.linspace(0, count - 1, most, dtype=torch.float64).round().long()
 
 
-def features_of(
-    net: FeatureNet, data: Dataset, most: int, on_step: Callable[[int, int], None] | None = None
-) -> Tensor:
+def features_of(net: FeatureNet, data: Dataset, most: int, on_step: Callable[[int, int], None] | None = None) -> Tensor:
     """float32 (N, D) features of up to `most` images of a data set, spread evenly; read from the cache where they are known."""
     which = thinned(len(data), most)
     key = hashlib.sha256(f"{data.fingerprint()} {net.id} {len(which)} {data.source.split}".encode()).hexdigest()[:24]

@@ -127,4 +127,3 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto") -> Loa
     named = Path(path).resolve()
     name = named.parent.name if named.name == "model" else named.name
     return Loaded(model, place, name, data.get("label_counts", []), data, chosen)
-

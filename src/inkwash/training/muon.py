@@ -60,7 +60,8 @@ def as_weight(u: Tensor, shape: torch.Size) -> Tensor:
 class Muon(torch.optim.AdamW):
     """A fused AdamW over every parameter but `orthogonal`, which take orthogonalised steps of the same learning rate.
 
-    half: orthogonalise in bf16, which is fast with matrix units and slower than anything else without. found_inf is honoured as by fused AdamW: where it is 1 nothing moves, momentum included.
+    half: orthogonalise in bf16, which is fast with matrix units and slower than anything else without. found_inf is honoured as by
+    fused AdamW: where it is 1 nothing moves, momentum included.
     """
 
     def __init__(

@@ -244,4 +244,3 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool 
     finally:
         engine.close()
     return out
-

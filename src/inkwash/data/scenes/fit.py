@@ -193,7 +193,7 @@ def _view(view: Colour | Brightness, laid: Laid, theta: Array, slopes: tuple[Arr
     moves = _soften(np.stack([step * s for s in slopes], 1), view.blur).reshape(count, 3, -1)
     absorbed = np.linalg.solve(normal, (basis * w) @ moves.transpose(0, 2, 1))  # what a change of shade would do instead
     moves = moves - absorbed.transpose(0, 2, 1) @ basis
-    square = ((moves * w) @ moves.transpose(0, 2, 1))
+    square = (moves * w) @ moves.transpose(0, 2, 1)
     return error, None, shade, square, ((moves * w) @ rest[..., None])
 
 
