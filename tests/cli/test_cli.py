@@ -191,6 +191,7 @@ def test_distill_begins_from_a_run(ten, cli, tmp_path):
     for args, words in (
         (["distill", "--data", ten], "--from"),
         (["distill", "--from", tmp_path / "none"], "does not exist"),
+        (["distill", "--from", run, "--data", ten], "student already"),
         (["gan", "--from", run, "--data", ten, *SMALL], "does not fit"),
     ):
         code, _, err = cli("train", *args, "--out", tmp_path / "no", "--steps", 1)

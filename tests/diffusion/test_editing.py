@@ -43,6 +43,15 @@ def test_inversion_is_exact_with_rounds_and_not_without(name):
     assert errors[-1] < 1e-6
 
 
+@pytest.mark.parametrize("steps", [6, 10, 20, 50])
+def test_inversion_of_long_steps_contracts(steps):
+    """A plain fixed-point iteration was off by thousands at 10 steps."""
+    path = PATHS["flow"]
+    d, grid, x = denoiser(path), karras(path, steps, 0.002, end=False), 0.5 * draws()
+    errors = [(ddim(d, invert(d, x, grid, rounds), grid) - x).abs().max().item() for rounds in (6, 30)]
+    assert errors[0] < 0.1 and errors[1] < 0.01, errors
+
+
 def test_inverted_noise_is_noise():
     """Images of the model's own distribution come from standard normal noise."""
     path = PATHS["vp-cosine"]

@@ -10,6 +10,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.diffusion.grids import karras
 from inkwash.diffusion.likelihood import discretised, posterior, prior_kl, step_kl
 from inkwash.diffusion.path import PATHS
+from inkwash.diffusion.schedulers import ON_FLOW, ON_VP
 from inkwash.inference.draw import draw, image_rng
 from inkwash.methods.diffusion import CHAIN, LOW, DenoisingConfig, DiffusionConfig, DiffusionOptions
 from inkwash.nn.dit import DiTConfig
@@ -260,6 +261,16 @@ def test_schedulers_of_diffusers_come_to_the_same_image(path, name, ours):
     fine = draw(model, range(4), DiffusionOptions(solver=ours, steps=200))
     assert (theirs - fine).abs().mean() < 0.02, "they end with a little noise on their tables"
     assert ticks[-1] == 1
+
+
+@pytest.mark.parametrize("path, name", [("flow", n) for n in ON_FLOW] + [("vp-cosine", n) for n in ON_VP])
+def test_every_scheduler_that_is_offered_runs(path, name):
+    pytest.importorskip("diffusers")
+    images = draw(gaussian(path), range(2), DiffusionOptions(solver=f"diffusers:{name}", steps=12))
+    assert images.isfinite().all() and images.std() > 0
+    for options, words in (({"steps": 1001}, "up to 1000 steps"), ({"strength": 0.5}, "starts from noise alone")):
+        with pytest.raises(ConfigError, match=words):
+            draw(gaussian(path), range(1), DiffusionOptions(solver=f"diffusers:{name}", **options))
 
 
 def test_random_schedulers_keep_to_their_rows():

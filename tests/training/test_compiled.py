@@ -50,6 +50,21 @@ def test_gradients_are_those_of_the_networks_as_written(source):
     assert all(torch.equal(c[k], a[k]) for k in a)
 
 
+def test_a_student_and_its_critic_stay_compiled_over_batches(source):
+    t = make_trainer(run_config("distill", source))
+    compile_networks(t, 1.0)
+    torch._dynamo.utils.counters.clear()
+    t._batches = t.loader.stream()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(4):
+            t.step()
+
+
+def test_a_gradient_of_a_gradient_is_not_compiled(source):
+    with pytest.raises(ConfigError, match="leave train.compile off"):
+        compile_networks(make_trainer(run_config("gan", source)), 1.0)
+
+
 def test_a_run_compiles_where_it_is_asked_to(source, tmp_path, capfd):
     out = train(run_config("diffusion", source, steps=2, compile=True), tmp_path / "run")
     assert "compiled in" in capfd.readouterr().err and (out / "model" / "model.safetensors").exists()

@@ -70,6 +70,22 @@ def test_kill_minus_nine_and_resume_gives_equal_bytes(kind, source, tmp_path, mo
     assert a.keys() == b.keys()
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_from_the_same_weights(source, tmp_path, monkeypatch):
+    teacher = train(run_config("diffusion", source, steps=3, lr=1e-2), tmp_path / "teacher", quiet=True)
+    config = run_config("distill", source, steps=3).model_copy(update={"start": str(teacher)})
+    whole = train(config, tmp_path / "whole", quiet=True)
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", killed)
+        train(config, tmp_path / "killed", quiet=True)
+    assert not list((tmp_path / "killed" / "checkpoints").iterdir())
+    train(config, tmp_path / "killed", resume=True, quiet=True)
+    assert contents(whole)[WEIGHTS] == contents(tmp_path / "killed")[WEIGHTS]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_twice_gives_equal_bytes(kind, source, tmp_path):
     config = run_config(kind, source, steps=3)

@@ -67,4 +67,5 @@ class Rng:
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Uniform on {0, ..., high - 1}, int64 (N, *shape)."""
-        return (self.uniform(*shape).double() * high).long().clamp_(max=high - 1)
+        u = self.uniform(*shape)
+        return (u.cpu().double() * high).long().clamp_(max=high - 1).to(u.device)  # not every device knows float64

@@ -23,10 +23,8 @@ ON_VP = (
     "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "HeunDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
     "LMSDiscreteScheduler",
     "UniPCMultistepScheduler",
 )
@@ -69,6 +67,8 @@ def with_scheduler(
 
     Raises ConfigError for a scheduler that is unknown or does not fit the path.
     """
+    if steps > CHAIN:
+        raise ConfigError(f"A scheduler of diffusers takes up to {CHAIN} steps, {steps} were asked for.")
     scheduler = make_scheduler(name, path)
     scheduler.set_timesteps(steps)
     x = x / path.at(path.start)[2] * float(scheduler.init_noise_sigma if hasattr(scheduler, "init_noise_sigma") else 1.0)

@@ -56,6 +56,8 @@ class Edit(Config):
         asked = [name for name, value in wishes.items() if value is not None]
         if len(asked) > 1:
             raise ConfigError(f"One edit at a time: {' and '.join(asked)} were asked for together.")
+        if self.to is not None and self.n < 2:
+            raise ConfigError("The way from one image to another has at least 2 pictures: ask for more with -n.")
         return asked[0] if asked else "image-to-image"
 
 

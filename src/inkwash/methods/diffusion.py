@@ -41,7 +41,7 @@ from inkwash.nn.unet import UNetConfig
 
 GOLDEN = 0.6180339887498949
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
-ETA = {"ddim": 0.0, "dpmpp-2m": 0.5}  # solvers with a choice of fresh noise, and the usual share
+ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.5}  # solvers with a choice of fresh noise, and the usual share
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
 
 
@@ -66,7 +66,7 @@ class DiffusionOptions(Options):
     solver: str = "dpmpp-2m"
     steps: int = Field(20, ge=1, le=10000)
     grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
-    guidance: float = Field(1.0, ge=0)
+    guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
     interval: tuple[float, float] = (0.0, 1.0)
     eta: float | None = Field(None, ge=0, le=1)
     churn: float = Field(0.0, ge=0)
@@ -216,6 +216,8 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         """The solver that the options name, with what it takes. Raises ConfigError for a variance that tiles cannot tell."""
         solver, more = options.solver, {}
         if solver.startswith(FOREIGN):
+            if options.strength < 1:
+                raise ConfigError("A scheduler of diffusers starts from noise alone: for a strength below 1, use a solver of our own.")
             generators = [torch.Generator().manual_seed(mix(key, "scheduler")) for key in rng.keys]
             return with_scheduler(solver.removeprefix(FOREIGN), denoise, x, self.path, len(grid) - 1, generators, on_step)
         if solver in ETA:
@@ -252,6 +254,8 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         return karras(self.path, options.steps, 2e-3, end=False)
 
     def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+        if self.branches(options) > 1:
+            raise ConfigError("The way to noise cannot be guided: leave guidance at 1.")
         grid = self.between(options)
         noise = invert(self.asked(cond, options), grid[-1][1] * self.to_latent(x), grid, ROUNDS, on_step)
         return noise / grid[0][2]
@@ -270,10 +274,10 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         _, a, s = grid[-1]
         d, _ = self.estimate(a * x + s * rng.normal(*x.shape[1:]), torch.full((len(x),), grid[-1][0], device=x.device), cond.label)
         total = total + discretised(x, d, torch.full_like(d, math.log(s / a)))
-        points = torch.tensor(grid, dtype=torch.float64, device=x.device)  # (CHAIN + 1, 3)
+        points = torch.tensor(grid, dtype=torch.float64)  # (CHAIN + 1, 3)
         for k in range(TERMS):
-            i = ((k + rng.uniform().double()) * CHAIN / TERMS).long().clamp(max=CHAIN - 1)  # (N,)
-            here, there = (points[j, :, None, None, None].float().unbind(1) for j in (i, i + 1))
+            i = ((k + rng.uniform().cpu().double()) * CHAIN / TERMS).long().clamp(max=CHAIN - 1)  # (N,)
+            here, there = (points[j, :, None, None, None].float().to(x.device).unbind(1) for j in (i, i + 1))
             z = here[1] * x + here[2] * rng.normal(*x.shape[1:])
             d, share = self.estimate(z, here[0].flatten(), cond.label)
             total = total - step_kl(x, d, *here[1:], *there[1:], share) * (CHAIN / TERMS)
@@ -323,9 +327,9 @@ class Denoising(Objective):
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,). Neighbouring rows of the run take far-apart quantiles (a golden-ratio sequence): less variance."""
         u = (batch.index.double() * GOLDEN + step.rng.uniform().cpu().double() * 1e-3) % 1
-        u = u.clamp(1e-6, 1 - 1e-6).to(batch.image.device)
+        u = u.clamp(1e-6, 1 - 1e-6)
         t = (torch.special.ndtri(u) * self.config.std + self.config.mean).sigmoid() if self.config.times == "logit-normal" else u
-        return t.float() * self.model.path.start
+        return t.float().to(batch.image.device) * self.model.path.start
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         model, x0 = self.model, self.model.to_latent(batch.image)

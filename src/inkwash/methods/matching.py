@@ -17,6 +17,7 @@ Multistep Distillation of Diffusion Models via Moment Matching (the same gradien
 """
 
 import copy
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ObjectiveConfig
+from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
 
@@ -56,6 +58,9 @@ class Matching(Objective):
 
     def __init__(self, config: MatchingConfig, model: Model):
         super().__init__(config, model)
+        asked = getattr(getattr(model.config, "options", None), "steps", config.steps)
+        if asked != config.steps:
+            raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {asked}: a student is sampled where it has learnt.")
         self.teacher = copy.deepcopy(model).requires_grad_(False)
         self.critic = copy.deepcopy(model)
 
@@ -81,9 +86,8 @@ class Matching(Objective):
         later = place > 0
         before = self.times((place - 1).clamp(min=0))
         x = self.noisy(x0, before, step)
-        if later.any():
-            x0 = x0.clone()
-            x0[later] = self.model.estimate(x[later], before[later], None if label is None else label[later])[0]
+        guess, _ = self.model.estimate(x, before, label)  # of all rows, so that shapes never change
+        x0 = torch.where(later[:, None, None, None], guess, x0)
         return self.noisy(x0, self.times(place), step)
 
     def levels(self, start: Tensor, batch: Batch, step: Step) -> Tensor:
@@ -109,14 +113,14 @@ class Matching(Objective):
             label = torch.where(dropped, len(self.model.config.classes), label)
         place = self.places(batch, step)
         start, x = self.times(place), self.begin(x0, place, label, step)
-        with torch.set_grad_enabled(phase == "student"):
+        with torch.no_grad() if phase == "critic" else nullcontext():
             guess, _ = self.model.estimate(x, start, label)
         t = self.levels(start, batch, step)
         y = self.noisy(guess.detach(), t, step)
         if phase == "critic":
             a, s = self.model.levels_of(t)
             d, _ = self.critic.estimate(y, t, label)
-            # of the velocity, (y - D) / s on the flow path: the same weight at every level, as the teacher learnt
+            # the error of a flow prediction, whatever the model predicts: about the same weight at every level
             loss = (((a + s) / s).square() * (d - guess).square()).mean()
             return loss, {"mse": loss.detach()}
         with torch.no_grad():

@@ -11,7 +11,7 @@ are halved and doubled by 1x1 convolutions.
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,6 +38,13 @@ class UNetConfig(Config):
     attention: tuple[int, ...] = ()
     head: int = Field(128, ge=1)
     context: int | None = Field(None, ge=1)
+
+    @field_validator("attention")
+    @classmethod
+    def _levels(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if outside := [level for level in value if not 0 <= level < len(info.data.get("mults", ()))]:
+            raise ValueError(f"level {outside[0]} does not exist: levels count from 0 and mults has {len(info.data.get('mults', ()))}")
+        return value
 
     @property
     def stride(self) -> int:

@@ -12,6 +12,8 @@ def distill(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     """The run's own network, sampled in four steps. Raises ConfigError for a model that is no diffusion model."""
     if not isinstance(start, DiffusionConfig):
         raise ConfigError(f"Only a diffusion model can be distilled, and this is a {start.kind!r} model.")
+    if start.options.solver == "consistency":
+        raise ConfigError("That run is a student already: distil the run that it came from.")
     if start.learned_variance:
         raise ConfigError("A model with a learned variance cannot be distilled: its second output would go to waste.")
     few = start.options.override({"solver": "consistency", "steps": 4, "grid": "uniform"})

@@ -29,10 +29,8 @@ def compile_networks(trainer: Trainer, eager: float) -> str:
     """Compile what a step runs, and say when that pays. eager: seconds of a step before.
 
     Validation and sampling, whose batches have other sizes, stay as they were: `uncompiled`. Raises ConfigError where torch cannot
-    compile, for want of a C++ compiler for instance.
+    compile: for want of a C++ compiler, or a loss with a gradient of a gradient.
     """
-    from torch._dynamo.exc import TorchDynamoException  # a second of import, for those who asked
-
     start = time.perf_counter()
     for root in (trainer.model, trainer.objective):
         for module in networks(root):
@@ -40,7 +38,7 @@ def compile_networks(trainer: Trainer, eager: float) -> str:
     try:
         with still(trainer.model, trainer.objective):
             now = step_seconds(trainer)
-    except TorchDynamoException as e:
+    except RuntimeError as e:  # dynamo's and inductor's errors, and a penalty that needs two backward passes
         raise ConfigError(f"torch.compile does not work here, so leave train.compile off: {str(e).splitlines()[0]}") from e
     took = time.perf_counter() - start
     what = f"compiled in {duration(took)}: a step takes {1e3 * now:.1f} ms, {1e3 * eager:.1f} before"

@@ -46,7 +46,8 @@ class Run:
         self.config, self.out, self.engine, self.log = config, out, engine, log
         self.data = open_data(config, config.data.split)
         self.held_out = self._held_out()
-        self.trainer = Trainer(config, self.data, engine, log, read_run(out)["precision"] if resume else None, resume)
+        begun = resume and bool(checkpoints(out))
+        self.trainer = Trainer(config, self.data, engine, log, read_run(out)["precision"] if resume else None, begun)
         self.best, self.best_step = float("inf"), -1
         self.facts: dict[str, Any] = {}
 
