@@ -61,7 +61,7 @@ def test_a_student_and_its_critic_stay_compiled_over_batches(source):
 
 
 def test_a_gradient_of_a_gradient_is_not_compiled(source):
-    with pytest.raises(ConfigError, match="leave train.compile off"):
+    with pytest.raises(ConfigError, match=r"leave train\.compile off"):
         compile_networks(make_trainer(run_config("gan", source)), 1.0)
 
 

@@ -60,7 +60,7 @@ class Matching(Objective):
         super().__init__(config, model)
         asked = getattr(getattr(model.config, "options", None), "steps", config.steps)
         if asked != config.steps:
-            raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {asked}: a student is sampled where it has learnt.")
+            raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {asked}: sample where it learns.")
         self.teacher = copy.deepcopy(model).requires_grad_(False)
         self.critic = copy.deepcopy(model)
 
