@@ -9,6 +9,7 @@ from torch import Tensor
 from inkwash.core.rng import Rng
 
 CONDITION_FIELDS = ("label", "tokens", "image", "mask", "style")
+GOLDEN = 0.6180339887498949
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -81,3 +82,9 @@ class Step:
     rng: Rng
     gather: Callable[[Tensor], Tensor] = _identity
     reduce: Callable[[Tensor], Tensor] = _identity
+
+    def quantiles(self, batch: Batch) -> Tensor:
+        """Uniform in (0, 1), one for each row, float64 (N,) on the CPU. Neighbouring rows of the run take far-apart ones, by the golden
+        ratio, so that a batch covers what they choose evenly: less variance."""
+        u = batch.index.double() * GOLDEN + self.rng.uniform().cpu().double() * 1e-3
+        return (u % 1).clamp(1e-6, 1 - 1e-6)

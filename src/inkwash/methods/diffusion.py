@@ -39,7 +39,6 @@ from inkwash.diffusion.solvers import SOLVERS, evaluations
 from inkwash.nn.dit import DiTConfig
 from inkwash.nn.unet import UNetConfig
 
-GOLDEN = 0.6180339887498949
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
 ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.5}  # solvers with a choice of fresh noise, and the usual share
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
@@ -325,9 +324,8 @@ class Denoising(Objective):
     """Weighted least squares on the model's own prediction, and the bound for a learned variance."""
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
-        """t in (0, 1), (N,). Neighbouring rows of the run take far-apart quantiles (a golden-ratio sequence): less variance."""
-        u = (batch.index.double() * GOLDEN + step.rng.uniform().cpu().double() * 1e-3) % 1
-        u = u.clamp(1e-6, 1 - 1e-6)
+        """t in (0, 1), (N,)."""
+        u = step.quantiles(batch)
         t = (torch.special.ndtri(u) * self.config.std + self.config.mean).sigmoid() if self.config.times == "logit-normal" else u
         return t.float().to(batch.image.device) * self.model.path.start
 

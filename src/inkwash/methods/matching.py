@@ -30,8 +30,6 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
 
-GOLDEN = 0.6180339887498949
-
 
 class MatchingConfig(ObjectiveConfig):
     """steps: of the uniform grid at whose levels the student learns. ends: share of rows at its first level, pure noise.
@@ -91,15 +89,14 @@ class Matching(Objective):
         return self.noisy(x0, self.times(place), step)
 
     def levels(self, start: Tensor, batch: Batch, step: Step) -> Tensor:
-        """Times at which images are compared, (N,), up to where each started; neighbouring rows take far-apart quantiles.
+        """Times at which images are compared, (N,), up to where each started.
 
         With more noise than that there is nothing to learn: the image that it started from is known better.
         """
         mean, std = self.config.mean, self.config.std
         a, s = (f(start.cpu().double()) for f in (self.model.path.a, self.model.path.s))
         highest = torch.special.ndtr(((s / a).log() - mean) / std)
-        u = (batch.index.double() * GOLDEN + step.rng.uniform().cpu().double() * 1e-3) % 1
-        sigma = (torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4) * highest) * std + mean).exp()
+        sigma = (torch.special.ndtri(step.quantiles(batch) * highest) * std + mean).exp()
         return self.model.path.time(sigma).clamp(max=self.model.path.start).float().to(batch.image.device)
 
     def noisy(self, x0: Tensor, t: Tensor, step: Step) -> Tensor:
