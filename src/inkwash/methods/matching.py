@@ -40,12 +40,12 @@ class MatchingConfig(ObjectiveConfig):
 
     kind: Literal["matching"] = "matching"
     steps: int = Field(4, ge=1)
-    ends: float = Field(0.4, ge=0, le=1)
+    ends: float = Field(0.1, ge=0, le=1)
     mean: float = -0.4
     std: float = Field(1.4, gt=0)
-    critic_steps: int = Field(2, ge=1)
+    critic_steps: int = Field(3, ge=1)
     critic_lr: float = Field(4.0, gt=0)
-    label_dropout: float = Field(0.1, ge=0, le=1)
+    label_dropout: float = Field(0.0, ge=0, le=1)
 
     def build(self, model: Model) -> "Matching":
         return Matching(self, model)
