@@ -42,6 +42,17 @@ def test_quantiles_cover_a_batch_evenly_and_belong_to_their_rows():
     assert torch.equal(half, drawn[32:])
 
 
+def test_labels_are_dropped_row_by_row():
+    def dropped(rows, share):
+        return Step(0.5, 0, Rng.of_rows(0, rows, "main")).drop(torch.ones(len(rows), dtype=torch.long), share, 7)
+
+    some = dropped(range(4000), 0.25)
+    assert set(some.tolist()) == {1, 7} and abs((some == 7).float().mean() - 0.25) < 0.03
+    assert torch.equal(dropped(range(100, 200), 0.25), some[100:200]), "whatever the batch is"
+    assert set(dropped(range(99), 0.0).tolist()) == {1} and set(dropped(range(99), 1.0).tolist()) == {7}
+    assert Step(0.5, 0, Rng([0])).drop(None, 0.5, 7) is None
+
+
 def test_a_phase_counts_shared_parameters_once():
     shared = torch.nn.Linear(2, 2)
     outer = torch.nn.Sequential(shared, torch.nn.Linear(2, 1))

@@ -83,6 +83,10 @@ class Step:
     gather: Callable[[Tensor], Tensor] = _identity
     reduce: Callable[[Tensor], Tensor] = _identity
 
+    def drop(self, label: Tensor | None, share: float, null: int) -> Tensor | None:
+        """Labels (N,) of which about this share, row by row, became the null class; None stays None."""
+        return label if label is None else torch.where(self.rng.uniform() < share, null, label)
+
     def quantiles(self, batch: Batch) -> Tensor:
         """Uniform in (0, 1), one for each row, float64 (N,) on the CPU. Neighbouring rows of the run take far-apart ones, by the golden
         ratio, so that a batch covers what they choose evenly: less variance."""

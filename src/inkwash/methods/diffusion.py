@@ -334,10 +334,7 @@ class Denoising(Objective):
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
         a, s = model.levels_of(t)  # (N, 1, 1, 1)
-        label = batch.cond.label
-        if label is not None:
-            dropped = step.rng.uniform() < self.config.label_dropout
-            label = torch.where(dropped, len(model.config.classes), label)
+        label = step.drop(batch.cond.label, self.config.label_dropout, len(model.config.classes))
         x = a * x0 + s * noise
         out, share = model.predict(x, t, label)
         error = (out - target(model.config.prediction, x0, noise, a, s, model.config.data_std)).square().mean((1, 2, 3))  # (N,)

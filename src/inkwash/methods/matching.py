@@ -8,8 +8,8 @@ rare, and each moves accordingly:
 
     grad_G = w (D_critic(y, s) - D_teacher(y, s)),    y = a(s) G + s(s) noise,    w = 1 / mean |G - D_teacher|
 
-which is the gradient of the Kullback-Leibler divergence between the two crowds at level s. The student learns at the levels of a grid of
-few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
+which is the gradient of the Kullback-Leibler divergence between the two crowds at level s, weighted by w. The student learns at the levels of
+a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
 
 References: 1. Yin et al. 2024, One-step Diffusion with Distribution Matching Distillation (equations 7 and 8). 2. Yin et al. 2024, Improved
 Distribution Matching Distillation (several steps, several critic steps, no regression on drawn pairs). 3. Salimans et al. 2024,
@@ -77,7 +77,7 @@ class Matching(Objective):
 
     @torch.no_grad()
     def begin(self, x0: Tensor, place: Tensor, label: Tensor | None, step: Step) -> Tensor:
-        """What the student sees there: its own guess from the point before, with fresh noise, as in sampling. (Reference 2, section 4.4.)
+        """What the student sees there: its own guess from the point before, with fresh noise, as in sampling. (Reference 2.)
 
         The point before is reached from the data set, not by sampling from the first point on.
         """
@@ -104,10 +104,8 @@ class Matching(Objective):
         return a * x0 + s * step.rng.normal(*x0.shape[1:])
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        x0, label = self.model.to_latent(batch.image), batch.cond.label
-        if label is not None:
-            dropped = step.rng.uniform() < self.config.label_dropout
-            label = torch.where(dropped, len(self.model.config.classes), label)
+        x0 = self.model.to_latent(batch.image)
+        label = step.drop(batch.cond.label, self.config.label_dropout, len(self.model.config.classes))
         place = self.places(batch, step)
         start, x = self.times(place), self.begin(x0, place, label, step)
         with torch.no_grad() if phase == "critic" else nullcontext():
