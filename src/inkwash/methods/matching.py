@@ -8,8 +8,8 @@ rare, and each moves accordingly:
 
     grad_G = w (D_critic(y, s) - D_teacher(y, s)),    y = a(s) G + s(s) noise,    w = 1 / mean |G - D_teacher|
 
-which is the gradient of the Kullback-Leibler divergence between the two crowds at level s, weighted by w. The student learns at the levels of
-a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
+which is the gradient of the Kullback-Leibler divergence between the two crowds at level s, weighted by w. The student learns at the levels
+of a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
 
 References: 1. Yin et al. 2024, One-step Diffusion with Distribution Matching Distillation (equations 7 and 8). 2. Yin et al. 2024, Improved
 Distribution Matching Distillation (several steps, several critic steps, no regression on drawn pairs). 3. Salimans et al. 2024,
