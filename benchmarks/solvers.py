@@ -4,6 +4,8 @@ usage: python benchmarks/solvers.py RUN --data DATA [-n 2500] [--seeds 3] [--eva
        [--ancestral] [--few FEWRUN]
 
 Every cell has n images from each of `seeds` seed sets; what is printed is the mean of the Frechet distances and their standard deviation.
+The first cell is the model's own defaults. A solver may bring options with it: "dpmpp-2m eta=0 overshoot=1".
+
 --ancestral adds DDPM with 1,000 steps, once. --few adds a distilled run at 1, 2 and 4 steps. The last line is JSON.
 """
 
@@ -21,7 +23,7 @@ from inkwash.inference.load import Loaded, load
 from inkwash.metrics.features.base import extract
 from inkwash.metrics.frechet import frechet_distance, moments
 
-SOLVERS = ("ddim", "dpmpp-2m", "unipc", "heun", "ddpm", "dpmpp-2m-sde")
+SOLVERS = ("ddim", "dpmpp-2m", "dpmpp-2m eta=0 overshoot=1", "unipc", "heun", "ddpm", "dpmpp-2m-sde")
 
 
 def steps_of(solver: str, evaluations: int) -> int:
@@ -69,11 +71,13 @@ def main() -> None:
     for spec in args.extractors.split(","):
         net = extractor(spec)
         nets[spec.partition(":")[0]] = net, reference(net, train, held_out, args.n, silent)
-    found = {}
+    found = {"default": cell(model, nets, args.n, args.seeds, {})}
+    show("default", found["default"], nets)
     for solver in filter(None, args.solvers.split(",")):
         for count in map(int, args.evaluations.split(",")):
             key = f"{solver} {count}"
-            options = {"solver": solver, "steps": steps_of(solver, count), "grid": args.grid}
+            name, *more = solver.split()
+            options = {"solver": name, "steps": steps_of(name, count), "grid": args.grid} | dict(part.split("=") for part in more)
             found[key] = cell(model, nets, args.n, args.seeds, options)
             show(key, found[key], nets)
     if args.ancestral:

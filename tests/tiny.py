@@ -18,7 +18,7 @@ from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import MODELS
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Facts, View, facts, open_source
-from inkwash.recipes import RECIPES, find
+from inkwash.recipes import find
 from inkwash.training import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.log import Log
@@ -26,9 +26,14 @@ from inkwash.training.trainer import Trainer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KINDS = sorted(MODELS)
-RECIPE_KINDS = sorted(RECIPES)  # those that train another's model too
+TAUGHT_BY = {"student": "distill"}  # kinds whose recipe has another name
 SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
+QUICK = [  # of a run on the command line
+    *("--set", "model.net.width=4", "--set", "model.net.blocks=1", "--set", "train.precision=fp32", "--set", "train.batch=4"),
+    *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
+]  # fmt: skip
+BEGUN = {"distill"}  # recipes that begin from a trained model
 
 
 def shrink(values: dict) -> dict:
@@ -67,8 +72,9 @@ def write_folder(root: Path, n: int = 10, size: tuple[int, int] = (8, 8), classe
     return str(root)
 
 
-def recipe_config(name: str, source: str, known: Facts) -> RunConfig:
-    """A recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
+def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
+    """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
+    name = TAUGHT_BY.get(kind, kind)
     more = {"start": find("diffusion")(source, known).model} if name == "distill" else {}
     return find(name)(source, known, **more)
 

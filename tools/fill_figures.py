@@ -105,11 +105,16 @@ TABLES = {
         {
             "fd5": {"en": "5 evaluations", "zh": "5 次求值"},
             "fd10": {"en": "10", "zh": "10"},
+            "fd14": {"en": "14", "zh": "14"},
             "fd20": {"en": "20", "zh": "20"},
             "fd50": {"en": "50", "zh": "50"},
             "fd1000": {"en": "1000", "zh": "1000"},
         },
-        {f"solvers.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in SOLVERS},
+        {
+            "solvers.default": {"en": "default", "zh": "默认"},
+            "solvers.plain": {"en": "`dpmpp-2m`, `eta=0`, `overshoot=1`", "zh": "`dpmpp-2m`，`eta=0`，`overshoot=1`"},
+            **{f"solvers.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in SOLVERS},
+        },
     ),
     "parse": (
         {"en": "objects right", "zh": "读对的物体"},

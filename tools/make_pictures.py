@@ -2,8 +2,9 @@
 
     python tools/make_pictures.py [--runs DIR] [--out docs/pictures]
 
-DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, and demo; what is not there is passed over. Then run
-tools/fill_figures.py, which puts the pictures that exist into the pages.
+DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, few (distilled from the first), and demo, and editing/inpainting-8.png as
+benchmarks/editing.py writes it; what is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into
+the pages.
 """
 
 import argparse
@@ -79,6 +80,14 @@ def samples(run: Path, path: Path) -> None:
     write(path, grid(images, columns=10, smallest=56), {"model": loaded.name, "kind": loaded.kind, "seeds": "0 to 99"})
 
 
+def few_steps(teacher: Path, student: Path, path: Path) -> None:
+    """Two rows each: the teacher, and its student in 4, 2 and 1 steps, from the same noise; every class in turn."""
+    loaded, few = load(teacher), load(student)
+    labels = torch.arange(20) % len(loaded.classes)
+    images = [loaded.sample(20, 0, labels), *(few.sample(20, 0, labels, steps=steps) for steps in (4, 2, 1))]
+    write(path, grid(torch.cat(images), columns=10, smallest=56), {"model": few.name, "teacher": loaded.name, "seeds": "0 to 19"})
+
+
 def write(path: Path, picture: Image.Image, facts: dict) -> None:
     save_png(path, picture, facts)
     size = path.stat().st_size
@@ -99,9 +108,13 @@ def main() -> None:
             samples(run, args.out / f"{name}.png")
         else:
             print(f"no {run}: {name}.png is left as it is")
-    if args.runs and (shown := args.runs / "demo" / "samples.png").is_file():
-        with Image.open(shown) as picture:
-            write(args.out / "demo.png", picture.convert("RGB"), {"source": "inkwash demo"})
+    if args.runs and (student := args.runs / "few").is_dir():
+        few_steps(args.runs / RUNS[0], student, args.out / "few.png")
+    made = {"demo.png": ("demo/samples.png", "RGB"), "inpainting.png": ("editing/inpainting-8.png", "L")}
+    for name, (source, mode) in made.items() if args.runs else ():
+        if (shown := args.runs / source).is_file():
+            with Image.open(shown) as picture:
+                write(args.out / name, picture.convert(mode), {"source": source})
 
 
 if __name__ == "__main__":

@@ -309,3 +309,12 @@ def test_clamping():
     x = torch.tensor([-3.0, -0.5, 0.5, 3.0])
     assert clamped(lambda x, t: x)(x, 0.1).tolist() == [-1.0, -0.5, 0.5, 1.0]
     assert clamped(lambda x, t: x, 0.0, 2.0)(x, 0.1).tolist() == [0.0, 0.0, 0.5, 2.0]
+
+
+def test_overshoot_multiplies_the_extrapolation_alone():
+    path = PATHS["flow"]
+    grid, x = uniform(path, 3)[:-1], torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)  # one step of first order, one of second
+    none, plain, more = (dpmpp_2m(denoiser(path), x, grid, overshoot=c) for c in (0.0, 1.0, 1.4))
+    torch.testing.assert_close(none, ddim(denoiser(path), x, grid))
+    assert (plain - none).abs().min() > 1e-3
+    torch.testing.assert_close(more - none, 1.4 * (plain - none))

@@ -12,7 +12,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.files import load_model, save_model
 from inkwash.core.model import Likelihood, Sampler
 from inkwash.inference.draw import draw, image_rng
-from tiny import KINDS, RECIPE_KINDS, contents, make_trainer, named_gradients, recipe_config, run_config, stir_, write_folder, write_npz
+from tiny import KINDS, contents, make_trainer, named_gradients, recipe_config, run_config, stir_, write_folder, write_npz
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
@@ -39,7 +39,7 @@ def images(model, n=3, **options):
 
 
 def test_every_kind_has_a_recipe_of_its_name_and_every_objective_is_used(source):
-    used = {run_config(kind, source).objective.kind for kind in RECIPE_KINDS}
+    used = {run_config(kind, source).objective.kind for kind in KINDS}
     assert {run_config(kind, source).model.kind for kind in KINDS} == set(KINDS)
     assert used == set(OBJECTIVES)
 
@@ -183,7 +183,7 @@ class TestSampling:
         assert sum(calls) == 2 * t.model.evaluations(t.model.Options())
 
 
-@pytest.mark.parametrize("kind", RECIPE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 class TestGradients:
     def test_four_micro_batches_equal_one_batch(self, kind, source):
         whole, parts = build(kind, source), build(kind, source, accumulate=4)
@@ -220,7 +220,7 @@ class TestGradients:
             assert named_gradients(t, phase, t.loader.batch_at(0)), phase.name
 
 
-@pytest.mark.parametrize("kind", RECIPE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 class TestState:
     def test_all_state_of_an_objective_is_in_its_state_dict(self, kind, source):
         """A copy that gets nothing but the two state dictionaries gives the same losses, step after step."""

@@ -7,12 +7,13 @@ import torch
 
 from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
+from inkwash.core.model import Density, Inverter, Likelihood
 from inkwash.diffusion.grids import karras
 from inkwash.diffusion.likelihood import discretised, posterior, prior_kl, step_kl
 from inkwash.diffusion.path import PATHS
 from inkwash.diffusion.schedulers import ON_FLOW, ON_VP
 from inkwash.inference.draw import draw, image_rng
-from inkwash.methods.diffusion import CHAIN, LOW, DenoisingConfig, DiffusionConfig, DiffusionOptions
+from inkwash.methods.diffusion import CHAIN, LOW, DenoisingConfig, DiffusionConfig, DiffusionOptions, StudentConfig
 from inkwash.nn.dit import DiTConfig
 from inkwash.nn.unet import UNetConfig
 from tiny import batch_of, step_of, stir_
@@ -268,9 +269,10 @@ def test_every_scheduler_that_is_offered_runs(path, name):
     pytest.importorskip("diffusers")
     images = draw(gaussian(path), range(2), DiffusionOptions(solver=f"diffusers:{name}", steps=12))
     assert images.isfinite().all() and images.std() > 0
+    cond = Condition(image=torch.zeros(1, *SHAPE))
     for options, words in (({"steps": 1001}, "up to 1000 steps"), ({"strength": 0.5}, "starts from noise alone")):
         with pytest.raises(ConfigError, match=words):
-            draw(gaussian(path), range(1), DiffusionOptions(solver=f"diffusers:{name}", **options))
+            draw(gaussian(path), range(1), DiffusionOptions(solver=f"diffusers:{name}", **options), cond=cond)
 
 
 def test_random_schedulers_keep_to_their_rows():
@@ -302,6 +304,28 @@ def test_a_transformer_serves_as_well():
 def test_every_solver_has_its_usual_share_of_fresh_noise():
     model = gaussian()
     image = lambda **o: draw(model, [0], DiffusionOptions(steps=8, **o))  # noqa: E731
-    assert torch.equal(image(solver="ddim"), image(solver="ddim", eta=0.0)) and torch.equal(image(), image(eta=0.5))
+    assert torch.equal(image(solver="ddim"), image(solver="ddim", eta=0.0)) and torch.equal(image(), image(eta=0.8))
     assert not torch.equal(image(), image(eta=0.0))
-    assert torch.equal(image(eta=1.0), image(solver="dpmpp-2m-sde"))
+    assert torch.equal(image(eta=1.0, overshoot=1.0), image(solver="dpmpp-2m-sde"))
+
+
+@pytest.mark.parametrize("name, options", [
+    ("eta", {"eta": 0.5, "solver": "ddpm"}),
+    ("churn", {"churn": 1.0}),
+    ("guidance", {"guidance": 2.0}),
+    ("strength", {"strength": 0.5}),
+    ("rounds", {"rounds": 2}),
+    ("size", {"size": (8, 8)}),
+])  # fmt: skip
+def test_an_option_that_cannot_act_is_refused(name, options):
+    cond = Condition(image=torch.zeros(1, *SHAPE)) if name == "size" else None
+    with pytest.raises(ConfigError, match=name):
+        draw(gaussian(), range(1), DiffusionOptions(**options), cond=cond)
+
+
+def test_a_student_has_one_solver_and_neither_likelihood_nor_a_way_back():
+    student = StudentConfig(shape=SHAPE, net=NET).build()
+    assert draw(student, [0], student.default_options()).shape == (1, *SHAPE)
+    assert not isinstance(student, (Likelihood, Density, Inverter))
+    with pytest.raises(ConfigError, match="consistency"):
+        student.default_options().override({"solver": "heun"})

@@ -37,7 +37,7 @@ class Gaussian(nn.Module):
 
 def objective(path, mean, std, **settings):
     """A student that draws from (mean, std) with a perfect critic of it, and the teacher that knows (MU, STD)."""
-    out = Matching(MatchingConfig(ends=1.0, **settings), Gaussian(path, mean, std, draws=True))
+    out = Matching(MatchingConfig(ends=1.0, judge=0.0, **settings), Gaussian(path, mean, std, draws=True))
     out.teacher, out.critic = Gaussian(path, MU, STD).requires_grad_(False), Gaussian(path, mean, std)
     return out
 
@@ -82,7 +82,7 @@ def test_the_critic_learns_the_students_distribution_not_the_teachers(name):
 
 
 def test_starts_lie_on_the_grid_that_is_sampled():
-    out = Matching(MatchingConfig(steps=4, ends=0.4), Gaussian(PATHS["flow"], MU, STD))
+    out = Matching(MatchingConfig(steps=4, ends=0.4, judge=0.0), Gaussian(PATHS["flow"], MU, STD))
     batch = Batch(torch.zeros(4096, 1, 1, 1), Condition(), torch.arange(4096))
     t = out.times(out.places(batch, Step(0.5, 0, Rng.of_rows(0, range(4096), "student"))))
     values, counts = t.unique(return_counts=True)
@@ -92,7 +92,7 @@ def test_starts_lie_on_the_grid_that_is_sampled():
 
 def test_the_teacher_is_a_frozen_copy_and_is_saved():
     student = Gaussian(PATHS["flow"], 0.1, STD)
-    out = Matching(MatchingConfig(critic_steps=3, critic_lr=0.5), student)
+    out = Matching(MatchingConfig(critic_steps=3, critic_lr=0.5, judge=0.0), student)
     with torch.no_grad():
         student.mean.add_(1.0)
     assert out.teacher.mean.item() == pytest.approx(0.1) and not out.teacher.mean.requires_grad
@@ -104,7 +104,7 @@ def test_the_teacher_is_a_frozen_copy_and_is_saved():
 
 def test_later_guesses_begin_from_the_students_own_images():
     path, n = PATHS["flow"], 4096
-    out = Matching(MatchingConfig(steps=4), Gaussian(path, 0.7, 0.1, draws=True))
+    out = Matching(MatchingConfig(steps=4, judge=0.0), Gaussian(path, 0.7, 0.1, draws=True))
     image, place = torch.full((n, 1, 2, 2), -1.0), torch.arange(n) % 4
     x = out.begin(image, place, None, Step(0.5, 0, Rng.of_rows(0, range(n), "student")))
     t = out.times(place)
@@ -116,3 +116,38 @@ def test_later_guesses_begin_from_the_students_own_images():
         guess = -1.0 if k == 0 else 0.7 - 0.1 * before / (1 - before)
         assert rows.mean().item() == pytest.approx(a * guess, abs=0.03)
         assert rows.std().item() == pytest.approx((s * s + (k > 0) * (0.1 * a) ** 2) ** 0.5, rel=0.05)
+
+
+def test_the_judge_pulls_the_student_to_the_data_and_learns_from_noisy_images_alone():
+    """A teacher that is content with the student leaves the judge's opinion as the only pull."""
+    out = objective(PATHS["flow"], MU, STD)
+    student = out.model
+    student.config.shape = (1, 4, 4)
+    judged = Matching(MatchingConfig(ends=1.0, judge=0.1), student)
+    judged.teacher, judged.critic = out.teacher, out.critic
+    assert list(judged.phases()[0].parameters()) == [*judged.critic.parameters(), *judged.judge.parameters()]
+
+    class Bright(nn.Module):
+        """Takes brighter images for real."""
+
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor(4.0))
+
+        def forward(self, x, label):
+            return self.gain * x.mean((1, 2, 3))
+
+    judged.judge = Bright()
+    value, parts = loss(judged)
+    value.backward()
+    assert student.mean.grad < -1e-3 and "score" in parts
+    student.zero_grad()
+    told = {}
+    for pixel in (-1.0, 1.0):  # of the data set; the student's are at 0.3
+        batch = Batch(torch.full((N, 1, 4, 4), pixel), Condition(), torch.arange(N))
+        judged.judge.gain.grad = None
+        value, parts = judged.loss("critic", batch, Step(0.5, 0, Rng.of_rows(0, range(N), "critic")))
+        value.backward()
+        told[pixel] = parts["judge"].item(), judged.judge.gain.grad.item(), parts["accuracy"].item()
+    assert told[1.0][0] < told[-1.0][0] and told[1.0][1] < told[-1.0][1] and told[1.0][2] > told[-1.0][2]
+    assert student.mean.grad is None or not student.mean.grad.any()

@@ -51,7 +51,7 @@ def test_gradients_are_those_of_the_networks_as_written(source):
 
 
 def test_a_student_and_its_critic_stay_compiled_over_batches(source):
-    t = make_trainer(run_config("distill", source))
+    t = make_trainer(run_config("student", source))
     compile_networks(t, 1.0)
     torch._dynamo.utils.counters.clear()
     t._batches = t.loader.stream()

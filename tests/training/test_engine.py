@@ -15,8 +15,7 @@ from inkwash.core.objective import Objective, Phase
 from inkwash.training.checkpoint import checkpoints, load_checkpoint
 from inkwash.training.engine import Engine
 from inkwash.training.run import train
-from tiny import RECIPE_KINDS as KINDS
-from tiny import contents, forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
+from tiny import KINDS, contents, forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
 
 STIR = 0.05
 

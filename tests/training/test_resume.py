@@ -23,8 +23,7 @@ from inkwash.training.log import Log
 from inkwash.training.muon import SMALLEST
 from inkwash.training.run import Run, train
 from inkwash.training.trainer import Trainer
-from tiny import RECIPE_KINDS as KINDS
-from tiny import contents, forks, in_child, run_config, write_npz
+from tiny import KINDS, contents, forks, in_child, run_config, write_npz
 
 WEIGHTS = "model/model.safetensors"
 
@@ -72,7 +71,7 @@ def test_kill_minus_nine_and_resume_gives_equal_bytes(kind, source, tmp_path, mo
 
 def test_a_run_killed_before_its_first_checkpoint_begins_from_the_same_weights(source, tmp_path, monkeypatch):
     teacher = train(run_config("diffusion", source, steps=3, lr=1e-2), tmp_path / "teacher", quiet=True)
-    config = run_config("distill", source, steps=3).model_copy(update={"start": str(teacher)})
+    config = run_config("student", source, steps=3).model_copy(update={"start": str(teacher)})
     whole = train(config, tmp_path / "whole", quiet=True)
 
     def killed(self):

@@ -16,6 +16,7 @@ MODELS = {
     "vae": "inkwash.methods.vae:VAEConfig",
     "gan": "inkwash.methods.gan:GANConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
+    "student": "inkwash.methods.diffusion:StudentConfig",
 }
 
 OBJECTIVES = {

@@ -111,7 +111,8 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> tuple[Te
         image = torch.nn.functional.pad(image[None], sides, mode="replicate")[0]
     elif kind == "inpaint":
         mask = read_mask(order.mask, loaded, tuple(image.shape[-2:]))
-    usual = {"strength": STRENGTH} if mask is None else {} if "solver" in order.options else {"rounds": ROUNDS}
+    rounds = {} if "solver" in order.options or not isinstance(model, Inverter) else {"rounds": ROUNDS}  # RePaint wants a mean
+    usual = {"strength": STRENGTH} if mask is None else rounds
     options = loaded.options(**usual | order.options)
     cond = Condition(image=image.expand(order.n, *image.shape), mask=None if mask is None else mask.expand(order.n, *mask.shape))
     seeds, rows = range(order.seed, order.seed + order.n), None if label is None else label.expand(order.n)

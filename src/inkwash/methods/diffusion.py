@@ -20,19 +20,20 @@ import math
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag
 from torch import Tensor, nn
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Density, Inverter, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.model import Density, Inverter, Likelihood, Model, OnStep, Sampler
 from inkwash.core.objective import Objective
 from inkwash.core.rng import Rng, mix
 from inkwash.diffusion.editing import invert, repaint
 from inkwash.diffusion.grids import GRIDS, chosen, karras, local_errors
 from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
 from inkwash.diffusion.likelihood import discretised, flow_log_density, learned_log_var, posterior, prior_kl, step_kl
+from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, PathName, Prediction, clean, scales, stretch, target
 from inkwash.diffusion.schedulers import FOREIGN, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS, evaluations
@@ -40,7 +41,6 @@ from inkwash.nn.dit import DiTConfig
 from inkwash.nn.unet import UNetConfig
 
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
-ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.5}  # solvers with a choice of fresh noise, and the usual share
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
 
 
@@ -50,38 +50,6 @@ def _kind(net: Any) -> Any:
 
 
 Net = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DiTConfig, Tag("dit")], Discriminator(_kind)]
-
-
-class DiffusionOptions(Options):
-    """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie.
-
-    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim (0 unless said) and
-    dpmpp-2m (0.5 unless said, which corrects what the network gets wrong), 0 none to 1 as ddpm. churn: noise that heun adds and
-    removes. clamp: keep every estimate of the image within the range of pixels. size: (height, width) other than that of training.
-    tile: side of the tiles that a larger image is made of, 0 for none; overlap: theirs. strength: with an image to start from, how
-    much of the noise it gets. rounds: with known pixels, passes of RePaint, 0 for none.
-    """
-
-    solver: str = "dpmpp-2m"
-    steps: int = Field(20, ge=1, le=10000)
-    grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
-    guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
-    interval: tuple[float, float] = (0.0, 1.0)
-    eta: float | None = Field(None, ge=0, le=1)
-    churn: float = Field(0.0, ge=0)
-    clamp: bool = False
-    size: tuple[PositiveInt, PositiveInt] | None = None
-    tile: int = Field(0, ge=0)
-    overlap: int = Field(8, ge=0)
-    strength: float = Field(1.0, gt=0, le=1)
-    rounds: int = Field(0, ge=0)
-
-    @field_validator("solver")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in SOLVERS and not value.startswith(FOREIGN):
-            raise ValueError(f"a solver is one of {', '.join(SOLVERS)}, or {FOREIGN}NAME")
-        return value
 
 
 class DiffusionConfig(ModelConfig):
@@ -104,11 +72,10 @@ class DiffusionConfig(ModelConfig):
         return Diffusion(self)
 
 
-class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
-    """A denoiser of images, and the solvers' face to it."""
+class Estimator(Model, Sampler):
+    """A network that estimates clean images, D(x, t), and the solvers' face to it."""
 
     Options = DiffusionOptions
-    tag = "bound"
 
     def __init__(self, config: DiffusionConfig):
         super().__init__(config)
@@ -194,6 +161,7 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         return self._own[1:]
 
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+        options.refuse_idle(cond, bool(self.config.classes))
         given, mask = None if cond.image is None else self.to_latent(cond.image), cond.mask
         shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
         shares: dict[float, Tensor] = {}
@@ -221,6 +189,8 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
             return with_scheduler(solver.removeprefix(FOREIGN), denoise, x, self.path, len(grid) - 1, generators, on_step)
         if solver in ETA:
             more["eta"] = ETA[solver] if options.eta is None else options.eta
+        if solver == "dpmpp-2m":
+            more["overshoot"] = options.overshoot
         if solver == "heun":
             more |= {"churn": options.churn, "path": self.path}
         if solver == "ddpm" and self.config.learned_variance:
@@ -246,7 +216,11 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
         return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label}
 
-    # ---- from images to noise and back
+
+class Diffusion(Estimator, Likelihood, Density, Inverter):
+    """One whose estimate is the mean of all images that a noisy one may come from: it has a likelihood, and a way back to noise."""
+
+    tag = "bound"
 
     def between(self, options: DiffusionOptions) -> Grid:
         """The grid that is walked both ways: it stops at a little noise, which an image is taken for."""
@@ -263,8 +237,6 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         grid = self.between(options)
         x = SOLVERS["ddim"](self.asked(cond, options), grid[0][2] * noise, grid, on_step=on_step)
         return self.from_latent(x / grid[-1][1])
-
-    # ---- likelihood
 
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         """A lower bound: that of a chain of CHAIN steps, TERMS of which are drawn for each image (stratified, unbiased)."""
@@ -290,10 +262,36 @@ class Diffusion(Model, Sampler, Likelihood, Density, Inverter):
         return nats + x[0].numel() * math.log(width)
 
 
+class StudentOptions(DiffusionOptions):
+    """As a diffusion model's, but for one solver: guess, add fresh noise, guess again. steps: 4 to 1."""
+
+    solver: Literal["consistency"] = "consistency"
+    steps: int = Field(4, ge=1, le=10000)
+
+
+class StudentConfig(DiffusionConfig):
+    """As the teacher's."""
+
+    kind: Literal["student"] = "student"
+    options: StudentOptions = StudentOptions()
+
+    def build(self) -> "Student":
+        return Student(self)
+
+
+class Student(Estimator):
+    """One whose estimate is a single sharp image, learnt from a teacher (`inkwash.methods.matching`): it draws in a few steps.
+
+    It has neither likelihood nor a way back to noise: both need the mean.
+    """
+
+    Options = StudentOptions
+
+
 class _Estimate(nn.Module):
     """D(x, t) as a module of its own: what a solver elsewhere needs."""
 
-    def __init__(self, model: Diffusion):
+    def __init__(self, model: Estimator):
         super().__init__()
         self.model = model
 

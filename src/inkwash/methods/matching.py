@@ -11,8 +11,11 @@ rare, and each moves accordingly:
 which is the gradient of the Kullback-Leibler divergence between the two crowds at level s, weighted by w. The student learns at the levels
 of a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
 
+The teacher errs, and the critic lags behind. A judge, a small network that tells noisy images of the data set from noisy images of the
+student's, as in a GAN, corrects both: the student also minimises E softplus(-judge(y)).
+
 References: 1. Yin et al. 2024, One-step Diffusion with Distribution Matching Distillation (equations 7 and 8). 2. Yin et al. 2024, Improved
-Distribution Matching Distillation (several steps, several critic steps, no regression on drawn pairs). 3. Salimans et al. 2024,
+Distribution Matching Distillation (several steps, several critic steps, the judge, no regression on drawn pairs). 3. Salimans et al. 2024,
 Multistep Distillation of Diffusion Models via Moment Matching (the same gradient, from noisy data).
 """
 
@@ -23,19 +26,24 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
+from inkwash.nn.pyramid import Critic, PyramidConfig
+
+SEEN = (-2.5, 1.0)  # mean and std of log sigma at which the judge sees images: little noise, where single pixels tell
 
 
 class MatchingConfig(ObjectiveConfig):
     """steps: of the uniform grid at whose levels the student learns. ends: share of rows at its first level, pure noise.
 
     mean, std: of log sigma, at which teacher and critic are compared, and the critic learns. critic_steps: to one of the student.
-    critic_lr: the critic's learning rate, as a factor. label_dropout: share of rows.
+    critic_lr: the critic's learning rate, as a factor. judge: weight of the judge's opinion, 0 for none; net: its network.
+    label_dropout: share of rows.
     """
 
     kind: Literal["matching"] = "matching"
@@ -45,6 +53,8 @@ class MatchingConfig(ObjectiveConfig):
     std: float = Field(1.4, gt=0)
     critic_steps: int = Field(3, ge=1)
     critic_lr: float = Field(4.0, gt=0)
+    judge: float = Field(0.005, ge=0)
+    net: PyramidConfig = PyramidConfig()
     label_dropout: float = Field(0.0, ge=0, le=1)
 
     def build(self, model: Model) -> "Matching":
@@ -61,9 +71,11 @@ class Matching(Objective):
             raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {asked}: sample where it learns.")
         self.teacher = copy.deepcopy(model).requires_grad_(False)
         self.critic = copy.deepcopy(model)
+        self.judge = Critic(config.net, model.config.shape, len(model.config.classes)) if config.judge else None
 
     def phases(self) -> list[Phase]:
-        critic = Phase("critic", (self.critic,), "critic", lr=self.config.critic_lr)
+        learners = (self.critic,) if self.judge is None else (self.critic, self.judge)
+        critic = Phase("critic", learners, "critic", lr=self.config.critic_lr)
         return [critic, Phase("student", (self.model,), "student", every=self.config.critic_steps)]
 
     def places(self, batch: Batch, step: Step) -> Tensor:
@@ -81,6 +93,8 @@ class Matching(Objective):
 
         The point before is reached from the data set, not by sampling from the first point on.
         """
+        if self.config.steps == 1:
+            return self.noisy(x0, self.times(place), step)
         later = place > 0
         before = self.times((place - 1).clamp(min=0))
         x = self.noisy(x0, before, step)
@@ -88,12 +102,11 @@ class Matching(Objective):
         x0 = torch.where(later[:, None, None, None], guess, x0)
         return self.noisy(x0, self.times(place), step)
 
-    def levels(self, start: Tensor, batch: Batch, step: Step) -> Tensor:
-        """Times at which images are compared, (N,), up to where each started.
+    def levels(self, start: Tensor, batch: Batch, step: Step, mean: float, std: float) -> Tensor:
+        """Times at which images are compared, (N,): log sigma is normal, up to where each started.
 
         With more noise than that there is nothing to learn: the image that it started from is known better.
         """
-        mean, std = self.config.mean, self.config.std
         a, s = (f(start.cpu().double()) for f in (self.model.path.a, self.model.path.s))
         highest = torch.special.ndtr(((s / a).log() - mean) / std)
         sigma = (torch.special.ndtri(step.quantiles(batch) * highest) * std + mean).exp()
@@ -110,21 +123,38 @@ class Matching(Objective):
         start, x = self.times(place), self.begin(x0, place, label, step)
         with torch.no_grad() if phase == "critic" else nullcontext():
             guess, _ = self.model.estimate(x, start, label)
-        t = self.levels(start, batch, step)
-        y = self.noisy(guess.detach(), t, step)
+        t = self.levels(start, batch, step, self.config.mean, self.config.std)
+        y = self.noisy(guess, t, step)
+        seen = None if self.judge is None else self.levels(start, batch, step, *SEEN)  # at what noise the judge sees images
         if phase == "critic":
-            a, s = self.model.levels_of(t)
-            d, _ = self.critic.estimate(y, t, label)
-            # the error of a flow prediction, whatever the model predicts: about the same weight at every level
-            loss = (((a + s) / s).square() * (d - guess).square()).mean()
-            return loss, {"mse": loss.detach()}
+            loss, parts = self.learn(guess, y, t, label)
+            told, more = (0.0, {}) if seen is None else self.tell(x0, guess, seen, label, step)
+            return loss + told, parts | more
         with torch.no_grad():
             real, _ = self.teacher.estimate(y, t, label)
             fake, _ = self.critic.estimate(y, t, label)
             weight = 1 / (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
             goal = guess - weight * (fake - real)
-        loss = 0.5 * (guess - goal).square().mean()
-        return loss, {"apart": (fake - real).square().mean()}
+        loss, parts = 0.5 * (guess - goal).square().mean(), {"apart": (fake - real).square().mean()}
+        if self.judge is not None:
+            score = self.judge(self.noisy(guess, seen, step), label)
+            loss, parts["score"] = loss + self.config.judge * F.softplus(-score).mean(), score.mean().detach()
+        return loss, parts
+
+    def learn(self, guess: Tensor, y: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's loss: it denoises guesses."""
+        a, s = self.model.levels_of(t)
+        d, _ = self.critic.estimate(y, t, label)
+        # the error of a flow prediction, whatever the model predicts: about the same weight at every level
+        loss = (((a + s) / s).square() * (d - guess).square()).mean()
+        return loss, {"mse": loss.detach()}
+
+    def tell(self, x0: Tensor, guess: Tensor, t: Tensor, label: Tensor | None, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The judge's loss: it tells noisy guesses from noisy images of the data set."""
+        right, wrong = (self.judge(self.noisy(x, t, step), label) for x in (x0, guess))
+        told = F.softplus(-right).mean() + F.softplus(wrong).mean()
+        accuracy = ((right > 0).float() + (wrong < 0).float()).mean() / 2
+        return told, {"judge": told.detach(), "accuracy": accuracy.detach()}
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:

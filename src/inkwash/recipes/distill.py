@@ -3,23 +3,23 @@
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View
-from inkwash.methods.diffusion import DiffusionConfig
+from inkwash.methods.diffusion import DiffusionConfig, StudentConfig
 from inkwash.methods.matching import MatchingConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
 def distill(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     """The run's own network, sampled in four steps. Raises ConfigError for a model that is no diffusion model."""
+    if isinstance(start, StudentConfig):
+        raise ConfigError("That run is a student already: distil the run that it came from.")
     if not isinstance(start, DiffusionConfig):
         raise ConfigError(f"Only a diffusion model can be distilled, and this is a {start.kind!r} model.")
-    if start.options.solver == "consistency":
-        raise ConfigError("That run is a student already: distil the run that it came from.")
     if start.learned_variance:
         raise ConfigError("A model with a learned variance cannot be distilled: its second output would go to waste.")
-    few = start.options.override({"solver": "consistency", "steps": 4, "grid": "uniform"})
+    known = {name: getattr(start, name) for name in ("shape", "classes", "path", "prediction", "data_std", "net")}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
-        model=start.model_copy(update={"options": few}),
+        model=StudentConfig(**known),
         objective=MatchingConfig(),
         train=TrainConfig(batch=64, optimizer="muon", lr=2e-4, warm_up=2000, decay=0.3),
     )

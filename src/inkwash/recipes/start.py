@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import read_model_config
+from inkwash.core.files import read_json, read_model_config
 from inkwash.data import View, facts, open_source
 from inkwash.inference.load import model_folder
 from inkwash.recipes import Recipe, find
@@ -39,7 +39,8 @@ def configure(
 ) -> RunConfig:
     """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
 
-    start: a run or model folder to begin from: its weights, its model where the recipe asks for one, its data where none are named.
+    start: a run or model folder to begin from: its weights, its model where the recipe asks for one, its data where none are
+        named, prepared as for it unless said.
     tell: hears what was decided for the person, as the size that images of mixed sizes become.
 
     Raises ConfigError for no data, or a setting that does not exist.
@@ -51,7 +52,7 @@ def configure(
         make = find(recipe)
         if start is not None:
             model_folder(start)  # or say that there is none such, before anything else is asked for
-        data = data or data_of(start)
+        data, settings = data or data_of(start), view_of(start) | settings
         if data is None:
             raise ConfigError("Name the data to train on: --data FOLDER, FILE, scenes, ...")
         view = {k.removeprefix("data.view."): v for k, v in settings.items() if k.startswith("data.view.")}
@@ -87,6 +88,13 @@ def begun(make: Recipe, name: str, start: str | Path | None) -> dict[str, Any]:
 def data_of(start: str | Path | None) -> str | None:
     """The data that a run was trained on, None where there is no run."""
     return read_run(Path(start))["data"]["source"] if start is not None and (Path(start) / "run.json").is_file() else None
+
+
+def view_of(start: str | Path | None) -> dict[str, Any]:
+    """How the images of a run were prepared, as settings; their size and channels are the model's affair. Empty where there is no run."""
+    facts = model_folder(start) / "metrics.json" if start is not None else None
+    view = read_json(facts).get("data", {}).get("view", {}) if facts and facts.is_file() else {}
+    return {f"data.view.{k}": v for k, v in view.items() if k not in ("size", "channels")}
 
 
 def train(
