@@ -34,6 +34,7 @@ OPERATORS = (
     "pixel_unshuffle",
 )
 SOLVERS = ("ddim", "ddpm", "heun", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
+SAMPLERS = ((50, 0.5, 1), (20, 0, 1), (20, 0.5, 1), (20, 0.5, 1.4), (20, 0.7, 1.4), (16, 0.7, 1.4), (13, 0.7, 1.4))
 MARKER = re.compile(r"(<!-- (fig|table|picture):(\S+)([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 # A table: the heads of its first column and of the others with the ends of their keys; its rows with the beginnings of theirs.
@@ -114,6 +115,17 @@ TABLES = {
             "solvers.default": {"en": "default", "zh": "默认"},
             "solvers.plain": {"en": "`dpmpp-2m`, `eta=0`, `overshoot=1`", "zh": "`dpmpp-2m`，`eta=0`，`overshoot=1`"},
             **{f"solvers.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in SOLVERS},
+        },
+    ),
+    "sampler": (
+        {"en": "`dpmpp-2m`, 2,500 images", "zh": "`dpmpp-2m`，2,500 张图像"},
+        {"fd": {"en": "FD", "zh": "FD"}, "squeeze": {"en": "SqueezeNet", "zh": "SqueezeNet"}},
+        {
+            f"sampler.steps{steps}_eta{eta}_overshoot{overshoot}": {
+                "en": f"{steps} steps, `eta={eta}`, `overshoot={overshoot}`",
+                "zh": f"{steps} 步，`eta={eta}`，`overshoot={overshoot}`",
+            }
+            for steps, eta, overshoot in SAMPLERS
         },
     ),
     "parse": (

@@ -102,8 +102,11 @@ def model_folder(path: str | Path) -> Path:
     raise FileError(f"{path} {what}.")
 
 
-def _data_facts(path: Path, classes: int) -> dict[str, Any]:
-    """What metrics.json tells of the training set; nothing where there is no such file, as in a folder of config and weights only."""
+def data_facts(path: Path, classes: int = 0) -> dict[str, Any]:
+    """What metrics.json tells of the training set; nothing where there is no such file, as in a folder of config and weights only.
+
+    classes: how many the model knows, 0 where that is not to be checked. Raises FileError for a damaged file.
+    """
     facts = read_json(path) if path.is_file() else {}
     data = facts.get("data", {}) if isinstance(facts, dict) else None
     counts = data.get("label_counts", []) if isinstance(data, dict) else None
@@ -123,7 +126,7 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto") -> Loa
     where = choose_device(device)
     chosen = choose_precision(where, precision)
     model = chosen.place(load_model(place).to(where))
-    data = _data_facts(place / "metrics.json", len(getattr(model.config, "classes", ())))
+    data = data_facts(place / "metrics.json", len(getattr(model.config, "classes", ())))
     named = Path(path).resolve()
     name = named.parent.name if named.name == "model" else named.name
     return Loaded(model, place, name, data.get("label_counts", []), data, chosen)

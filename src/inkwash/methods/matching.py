@@ -11,8 +11,8 @@ rare, and each moves accordingly:
 which is the gradient of the Kullback-Leibler divergence between the two crowds at level s, weighted by w. The student learns at the levels
 of a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
 
-The teacher errs, and the critic lags behind. A judge, a small network that tells noisy images of the data set from noisy images of the
-student's, as in a GAN, corrects both: the student also minimises E softplus(-judge(y)).
+The teacher errs, and the critic lags behind. A judge, a small network that tells images of the data set from the student's, both with a
+little noise, as in a GAN, knows of neither: the student also minimises E softplus(-judge(y)), with a small weight.
 
 References: 1. Yin et al. 2024, One-step Diffusion with Distribution Matching Distillation (equations 7 and 8). 2. Yin et al. 2024, Improved
 Distribution Matching Distillation (several steps, several critic steps, the judge, no regression on drawn pairs). 3. Salimans et al. 2024,
@@ -124,7 +124,7 @@ class Matching(Objective):
         with torch.no_grad() if phase == "critic" else nullcontext():
             guess, _ = self.model.estimate(x, start, label)
         t = self.levels(start, batch, step, self.config.mean, self.config.std)
-        y = self.noisy(guess, t, step)
+        y = self.noisy(guess.detach(), t, step)
         seen = None if self.judge is None else self.levels(start, batch, step, *SEEN)  # at what noise the judge sees images
         if phase == "critic":
             loss, parts = self.learn(guess, y, t, label)

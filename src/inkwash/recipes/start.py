@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import read_json, read_model_config
+from inkwash.core.files import read_model_config
 from inkwash.data import View, facts, open_source
-from inkwash.inference.load import model_folder
+from inkwash.inference.load import data_facts, model_folder
 from inkwash.recipes import Recipe, find
 from inkwash.training import RunConfig
 from inkwash.training import train as train_run
@@ -92,8 +92,7 @@ def data_of(start: str | Path | None) -> str | None:
 
 def view_of(start: str | Path | None) -> dict[str, Any]:
     """How the images of a run were prepared, as settings; their size and channels are the model's affair. Empty where there is no run."""
-    facts = model_folder(start) / "metrics.json" if start is not None else None
-    view = read_json(facts).get("data", {}).get("view", {}) if facts and facts.is_file() else {}
+    view = {} if start is None else data_facts(model_folder(start) / "metrics.json").get("view", {})
     return {f"data.view.{k}": v for k, v in view.items() if k not in ("size", "channels")}
 
 
