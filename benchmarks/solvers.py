@@ -4,7 +4,7 @@ usage: python benchmarks/solvers.py RUN --data DATA [-n 2500] [--seeds 3] [--eva
        [--ancestral] [--few FEWRUN]
 
 Every cell has n images from each of `seeds` seed sets; what is printed is the mean of the Frechet distances and their standard deviation.
-The first cell is the model's own defaults. A solver may bring options with it: "dpmpp-2m eta=0 overshoot=1".
+The first cell is the model's own defaults; the others are unguided. A solver may bring options with it: "dpmpp-2m eta=0 overshoot=1".
 
 --ancestral adds DDPM with 1,000 steps, once. --few adds a distilled run at 1, 2 and 4 steps. The last line is JSON.
 """
@@ -77,11 +77,12 @@ def main() -> None:
         for count in map(int, args.evaluations.split(",")):
             key = f"{solver} {count}"
             name, *more = solver.split()
-            options = {"solver": name, "steps": steps_of(name, count), "grid": args.grid} | dict(part.split("=") for part in more)
+            options = {"solver": name, "steps": steps_of(name, count), "grid": args.grid, "guidance": 1.0}
+            options |= dict(part.split("=") for part in more)
             found[key] = cell(model, nets, args.n, args.seeds, options)
             show(key, found[key], nets)
     if args.ancestral:
-        found["ddpm 1000"] = cell(model, nets, args.n, 1, {"solver": "ddpm", "steps": 1000})
+        found["ddpm 1000"] = cell(model, nets, args.n, 1, {"solver": "ddpm", "steps": 1000, "guidance": 1.0})
         show("ddpm 1000", found["ddpm 1000"], nets)
     if args.few:
         few = load(args.few)

@@ -75,6 +75,18 @@ def test_a_mask_is_filled_by_repaint_unless_a_solver_is_named(model, folder):
     assert torch.equal(plain, filled(rounds=0)) and torch.equal(filled(solver="heun", rounds=ROUNDS), usual)
 
 
+def test_the_way_through_noise_is_not_guided(model, folder):
+    with pytest.raises(ConfigError, match="guided"):
+        edit(model, order(folder, vary=0.3, options={"guidance": 2.0}))
+    kept = edit(model, order(folder, vary=0.3, label=1))[0]
+    usual = model.model.config.options
+    try:
+        model.model.config = model.model.config.model_copy(update={"options": usual.override({"guidance": 3.0})})
+        assert torch.equal(kept, edit(model, order(folder, vary=0.3, label=1))[0])  # a model's own guidance is left out
+    finally:
+        model.model.config = model.model.config.model_copy(update={"options": usual})
+
+
 def test_strength_is_the_share_of_noise(model, folder):
     seen = read_picture(str(folder / "a.png"), model)
     far = [(edit(model, order(folder, n=4, options={"strength": s}))[0] - seen).square().mean().item() for s in (0.02, 0.3, 0.9)]

@@ -21,8 +21,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one line
 Solver = Annotated[
     str | None, typer.Option("--solver", help="Diffusion: dpmpp-2m, unipc, heun, ddim, ddpm, ..., diffusers:NAME.", show_default=False)
 ]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (20).", show_default=False)]
-Guidance = Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off (the default).", show_default=False)]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (14).", show_default=False)]
+Guidance = Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off; above, the class shows more.", show_default=False)]
 Code = Annotated[str | None, typer.Option("--code", help="A Python file of yours that the run's model is defined in.", show_default=False)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto for the best that is there.")]
 

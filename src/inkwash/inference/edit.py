@@ -103,6 +103,8 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> tuple[Te
     label = None if order.label is None else torch.tensor([loaded.label_of(order.label)])
     if kind in ("interpolate", "vary"):
         options = loaded.options(**{"steps": STEPS, **order.options})
+        if "guidance" in order.options and options.guidance != 1:
+            raise ConfigError("The way to noise and back cannot be guided: leave guidance out.")
         return _through_noise(loaded, order, image, label, options, on_step), image, None
     if kind == "outpaint":
         top, right, bottom, left = order.extend

@@ -1,20 +1,25 @@
 """Diffusion on any images: a flow model with a lean U-Net."""
 
 from inkwash.data import Facts, View
+from inkwash.diffusion.options import DiffusionOptions
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
 from inkwash.nn.unet import UNetConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
 def diffusion(source: str, facts: Facts) -> RunConfig:
-    """Two levels up to 40 pixels and one more for each doubling; attention in the middle, where the map is smallest."""
+    """Two levels up to 40 pixels and one more for each doubling; attention in the middle, where the map is smallest.
+
+    With classes, a little guidance at the times at which shapes are settled and detail is drawn.
+    """
     short = min(facts.height, facts.width)
     fold = 1 if short <= 12 else 2
     levels = 2 + sum(short > limit for limit in (40, 80, 160))
+    options = DiffusionOptions(guidance=1.4, interval=(0.2, 0.6)) if facts.classes else DiffusionOptions()
     net = UNetConfig(width=64, mults=(1, 2, 4, 4, 4)[:levels], fold=fold)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
-        model=DiffusionConfig(shape=(facts.channels, facts.height, facts.width), classes=facts.classes, net=net),
+        model=DiffusionConfig(shape=(facts.channels, facts.height, facts.width), classes=facts.classes, net=net, options=options),
         objective=DenoisingConfig(mean=-0.4),
-        train=TrainConfig(batch=64 if short <= 40 else 32, optimizer="muon", lr=8e-4, warm_up=2000, decay=1.0, ema_share=0.04),
+        train=TrainConfig(batch=64 if short <= 40 else 32, optimizer="muon", lr=8e-4, warm_up=2000, decay=1.0, ema_share=0.01),
     )
