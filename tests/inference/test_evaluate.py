@@ -129,7 +129,7 @@ def test_auto_measures_what_a_model_can_give(kind, tmp_path):
     assert ("PSNR dB" in names) == (kind == "vae")
     if kind != "gan":
         assert figure(report, "tiny", "bits/dim").tag == "bound"
-    assert report.facts["evaluations"] == {"vae": 1, "gan": 1, "diffusion": 14}[kind]
+    assert report.facts["evaluations"] == {"vae": 1, "gan": 1, "diffusion": 20}[kind]
     assert report.facts["seconds_per_image"] > 0
 
 
