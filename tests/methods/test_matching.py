@@ -7,6 +7,7 @@ from torch import nn
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.rng import Rng
 from inkwash.diffusion.path import PATHS
+from inkwash.methods.diffusion import StudentConfig
 from inkwash.methods.matching import Matching, MatchingConfig
 
 MU, STD, N = 0.3, 0.45, 512
@@ -100,6 +101,26 @@ def test_the_teacher_is_a_frozen_copy_and_is_saved():
     critic, student_phase = out.phases()
     assert list(student_phase.parameters()) == list(student.parameters()) and student_phase.every == 3
     assert list(critic.parameters()) == list(out.critic.parameters()) and critic.lr == 0.5
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "b")])
+def test_the_critic_tells_the_places_apart_and_begins_as_the_teacher(classes):
+    """One that did not would be right about the mixture only, which a student can match with each of its guesses wrong."""
+    student = StudentConfig(shape=(1, 8, 8), classes=classes, net={"width": 8}).build()
+    with torch.no_grad():  # a network that begins at zero says the same of everything
+        for p in student.parameters():
+            p.normal_(0, 0.1)
+    out, n = Matching(MatchingConfig(steps=4, judge=0.01), student), 12
+    rng = Rng.of_rows(0, range(n), "x")
+    place, label = torch.arange(n) % 4, torch.arange(n) // 4 if classes else None
+    x, t, crowd = rng.normal(1, 8, 8), rng.uniform().float(), out.crowd(place, label)
+    assert len(crowd.unique()) == (12 if classes else 4) and crowd.max() < 4 * (len(classes) + 1)
+    told, _ = out.critic.estimate(x, t, crowd)
+    torch.testing.assert_close(told, out.teacher.estimate(x, t, label)[0])
+    with torch.no_grad():
+        out.critic.net.embed.label.weight[crowd[5]] += 1.0
+    moved = (out.critic.estimate(x, t, crowd)[0] - told).abs().amax((1, 2, 3)) > 1e-6
+    assert torch.equal(moved, crowd == crowd[5])
 
 
 def test_later_guesses_begin_from_the_students_own_images():

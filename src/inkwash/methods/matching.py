@@ -9,7 +9,8 @@ rare, and each moves accordingly:
     grad_G = w (D_critic(y, s) - D_teacher(y, s)),    y = a(s) G + s(s) noise,    w = 1 / mean |G - D_teacher|
 
 which is the gradient of the Kullback-Leibler divergence between the two crowds at level s, weighted by w. The student learns at the levels
-of a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again.
+of a grid of few steps, from what it will see there: sampling guesses, adds fresh noise down to the next level, and guesses again. The
+critic is told at which level each image was guessed: one that knows only all of them together has late guesses make up for early ones.
 
 The teacher errs, and the critic lags behind. A judge, a small network that tells images of the data set from the student's, both with a
 little noise, as in a GAN, knows of neither: the student also minimises E softplus(-judge(y)), with a small weight.
@@ -25,7 +26,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
@@ -33,6 +34,7 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
+from inkwash.nn.layers import Embedding
 from inkwash.nn.pyramid import Critic, PyramidConfig
 
 SEEN = (-2.5, 1.0)  # mean and std of log sigma at which the judge sees images: little noise, where single pixels tell
@@ -61,6 +63,15 @@ class MatchingConfig(ObjectiveConfig):
         return Matching(self, model)
 
 
+def crowded(model: Model, places: int) -> Model:
+    """The model with a class of its own for every place and class: it begins as it was, and learns to tell them apart."""
+    for m in model.modules():
+        if isinstance(m, Embedding):
+            known = torch.zeros(1, m.time[-1].out_features) if m.label is None else m.label.weight.data
+            m.label = nn.Embedding.from_pretrained(known.repeat(places, 1), freeze=False)
+    return model
+
+
 class Matching(Objective):
     """A student whose images no noise level tells from its teacher's. The critic's turn comes first, the student's every few steps."""
 
@@ -70,8 +81,9 @@ class Matching(Objective):
         if asked != config.steps:
             raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {asked}: sample where it learns.")
         self.teacher = copy.deepcopy(model).requires_grad_(False)
-        self.critic = copy.deepcopy(model)
-        self.judge = Critic(config.net, model.config.shape, len(model.config.classes)) if config.judge else None
+        self.critic = crowded(copy.deepcopy(model), config.steps)
+        crowds = config.steps * (len(model.config.classes) + 1)
+        self.judge = Critic(config.net, model.config.shape, crowds) if config.judge else None
 
     def phases(self) -> list[Phase]:
         learners = (self.critic,) if self.judge is None else (self.critic, self.judge)
@@ -86,6 +98,11 @@ class Matching(Objective):
 
     def times(self, place: Tensor) -> Tensor:
         return self.model.path.start * (1 - place / self.config.steps)
+
+    def crowd(self, place: Tensor, label: Tensor | None) -> Tensor:
+        """Which images the critic is asked about: those guessed at this place, of this class. int64 (N,)."""
+        null = len(self.model.config.classes)
+        return place * (null + 1) + (null if label is None else label)
 
     @torch.no_grad()
     def begin(self, x0: Tensor, place: Tensor, label: Tensor | None, step: Step) -> Tensor:
@@ -120,38 +137,42 @@ class Matching(Objective):
         x0 = self.model.to_latent(batch.image)
         label = step.drop(batch.cond.label, self.config.label_dropout, len(self.model.config.classes))
         place = self.places(batch, step)
-        start, x = self.times(place), self.begin(x0, place, label, step)
+        start, x, crowd = self.times(place), self.begin(x0, place, label, step), self.crowd(place, label)
         with torch.no_grad() if phase == "critic" else nullcontext():
             guess, _ = self.model.estimate(x, start, label)
         t = self.levels(start, batch, step, self.config.mean, self.config.std)
         y = self.noisy(guess.detach(), t, step)
         seen = None if self.judge is None else self.levels(start, batch, step, *SEEN)  # at what noise the judge sees images
         if phase == "critic":
-            loss, parts = self.learn(guess, y, t, label)
-            told, more = (0.0, {}) if seen is None else self.tell(x0, guess, seen, label, step)
+            loss, parts = self.learn(guess, y, t, crowd)
+            told, more = (0.0, {}) if seen is None else self.tell(x0, guess, seen, crowd, step)
             return loss + told, parts | more
-        with torch.no_grad():
-            real, _ = self.teacher.estimate(y, t, label)
-            fake, _ = self.critic.estimate(y, t, label)
-            weight = 1 / (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
-            goal = guess - weight * (fake - real)
-        loss, parts = 0.5 * (guess - goal).square().mean(), {"apart": (fake - real).square().mean()}
+        loss, parts = self.divergence(guess, y, t, label, crowd)
         if self.judge is not None:
-            score = self.judge(self.noisy(guess, seen, step), label)
+            score = self.judge(self.noisy(guess, seen, step), crowd)
             loss, parts["score"] = loss + self.config.judge * F.softplus(-score).mean(), score.mean().detach()
         return loss, parts
 
-    def learn(self, guess: Tensor, y: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def divergence(self, guess: Tensor, y: Tensor, t: Tensor, label: Tensor | None, crowd: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The student's loss, whose gradient is that of the divergence."""
+        with torch.no_grad():
+            real, _ = self.teacher.estimate(y, t, label)
+            fake, _ = self.critic.estimate(y, t, crowd)
+            weight = 1 / (guess - real).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+            goal = guess - weight * (fake - real)
+        return 0.5 * (guess - goal).square().mean(), {"apart": (fake - real).square().mean()}
+
+    def learn(self, guess: Tensor, y: Tensor, t: Tensor, crowd: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss: it denoises guesses."""
         a, s = self.model.levels_of(t)
-        d, _ = self.critic.estimate(y, t, label)
+        d, _ = self.critic.estimate(y, t, crowd)
         # the error of a flow prediction, whatever the model predicts: about the same weight at every level
         loss = (((a + s) / s).square() * (d - guess).square()).mean()
         return loss, {"mse": loss.detach()}
 
-    def tell(self, x0: Tensor, guess: Tensor, t: Tensor, label: Tensor | None, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    def tell(self, x0: Tensor, guess: Tensor, t: Tensor, crowd: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """The judge's loss: it tells noisy guesses from noisy images of the data set."""
-        right, wrong = (self.judge(self.noisy(x, t, step), label) for x in (x0, guess))
+        right, wrong = (self.judge(self.noisy(x, t, step), crowd) for x in (x0, guess))
         told = F.softplus(-right).mean() + F.softplus(wrong).mean()
         accuracy = ((right > 0).float() + (wrong < 0).float()).mean() / 2
         return told, {"judge": told.detach(), "accuracy": accuracy.detach()}
