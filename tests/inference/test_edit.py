@@ -75,16 +75,13 @@ def test_a_mask_is_filled_by_repaint_unless_a_solver_is_named(model, folder):
     assert torch.equal(plain, filled(rounds=0)) and torch.equal(filled(solver="heun", rounds=ROUNDS), usual)
 
 
-def test_the_way_through_noise_is_not_guided(model, folder):
+def test_the_way_through_noise_is_not_guided(model, folder, monkeypatch):
     with pytest.raises(ConfigError, match="guided"):
         edit(model, order(folder, vary=0.3, options={"guidance": 2.0}))
     kept = edit(model, order(folder, vary=0.3, label=1))[0]
-    usual = model.model.config.options
-    try:
-        model.model.config = model.model.config.model_copy(update={"options": usual.override({"guidance": 3.0})})
-        assert torch.equal(kept, edit(model, order(folder, vary=0.3, label=1))[0])  # a model's own guidance is left out
-    finally:
-        model.model.config = model.model.config.model_copy(update={"options": usual})
+    guided = model.model.config.override({"options.guidance": 3.0})
+    monkeypatch.setattr(model.model, "config", guided)
+    assert torch.equal(kept, edit(model, order(folder, vary=0.3, label=1))[0])  # a model's own guidance is left out
 
 
 def test_strength_is_the_share_of_noise(model, folder):

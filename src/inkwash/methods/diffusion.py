@@ -223,17 +223,21 @@ class Diffusion(Estimator, Likelihood, Density, Inverter):
     tag = "bound"
 
     def between(self, options: DiffusionOptions) -> Grid:
-        """The grid that is walked both ways, unguided: it stops at a little noise, which an image is taken for."""
+        """The grid that is walked both ways: it stops at a little noise, which an image is taken for."""
         return karras(self.path, options.steps, 2e-3, end=False)
+
+    def unguided(self, cond: Condition, options: DiffusionOptions) -> Denoiser:
+        """The denoiser of both ways: guidance would lead somewhere else than it came from."""
+        return self.asked(cond, options.override({"guidance": 1.0}))
 
     def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
-        noise = invert(self.asked(cond, options.override({"guidance": 1.0})), grid[-1][1] * self.to_latent(x), grid, ROUNDS, on_step)
+        noise = invert(self.unguided(cond, options), grid[-1][1] * self.to_latent(x), grid, ROUNDS, on_step)
         return noise / grid[0][2]
 
     def regenerate(self, noise: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
-        x = SOLVERS["ddim"](self.asked(cond, options.override({"guidance": 1.0})), grid[0][2] * noise, grid, on_step=on_step)
+        x = SOLVERS["ddim"](self.unguided(cond, options), grid[0][2] * noise, grid, on_step=on_step)
         return self.from_latent(x / grid[-1][1])
 
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
