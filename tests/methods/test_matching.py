@@ -38,7 +38,7 @@ class Gaussian(nn.Module):
 
 def objective(path, mean, std, **settings):
     """A student that draws from (mean, std) with a perfect critic of it, and the teacher that knows (MU, STD)."""
-    out = Matching(MatchingConfig(ends=1.0, judge=0.0, **settings), Gaussian(path, mean, std, draws=True))
+    out = Matching(MatchingConfig(ends=1.0, judge=0.0, **({"regression": 0.0} | settings)), Gaussian(path, mean, std, draws=True))
     out.teacher, out.critic = Gaussian(path, MU, STD).requires_grad_(False), Gaussian(path, mean, std)
     return out
 
@@ -144,7 +144,7 @@ def test_the_judge_pulls_the_student_to_the_data_and_learns_from_noisy_images_al
     out = objective(PATHS["flow"], MU, STD)
     student = out.model
     student.config.shape = (1, 4, 4)
-    judged = Matching(MatchingConfig(ends=1.0, judge=0.1), student)
+    judged = Matching(MatchingConfig(ends=1.0, judge=0.1, regression=0.0), student)
     judged.teacher, judged.critic = out.teacher, out.critic
     assert list(judged.phases()[0].parameters()) == [*judged.critic.parameters(), *judged.judge.parameters()]
 
@@ -172,3 +172,28 @@ def test_the_judge_pulls_the_student_to_the_data_and_learns_from_noisy_images_al
         told[pixel] = parts["judge"].item(), judged.judge.gain.grad.item(), parts["accuracy"].item()
     assert told[1.0][0] < told[-1.0][0] and told[1.0][1] < told[-1.0][1] and told[1.0][2] > told[-1.0][2]
     assert student.mean.grad is None or not student.mean.grad.any()
+
+
+@pytest.mark.parametrize("name", ["flow", "vp-cosine", "edm"])
+def test_examples_lie_where_the_teachers_ode_ends(name):
+    """For a Gaussian that end is known: what lies k deviations from the noisy mean ends k deviations from the mean."""
+    out = objective(PATHS[name], MU, STD, teacher_steps=400)
+    start = torch.tensor([0.2, 0.5, 0.8]).double() * PATHS[name].start
+    out.teacher.double()
+    (a, s), x = out.model.levels_of(start), torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    known = MU + STD * (x - a * MU) / (a * a * STD**2 + s * s).sqrt()
+    wrong = (out.solved(x, start, None) - known).abs().max()
+    out.config = out.config.override({"teacher_steps": 6})
+    assert wrong < 5e-3 and wrong < 0.1 * (out.solved(x, start, None) - known).abs().max()
+
+
+def test_the_student_learns_by_example():
+    """One that draws from the teacher's distribution, but the wrong one of its images, moves; one that is right does not."""
+    drawn = {}
+    for std in (STD, -STD):
+        out = objective(PATHS["flow"], MU, std, regression=1.0, teacher_steps=100)
+        value, parts = loss(out)
+        value.backward()
+        drawn[std] = parts["example"].item(), out.model.std.grad.item()
+    assert drawn[STD][0] < 0.01 < drawn[-STD][0]
+    assert drawn[-STD][1] < -0.1 and abs(drawn[STD][1]) < 0.1 * abs(drawn[-STD][1])
