@@ -39,7 +39,7 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
-from inkwash.diffusion.path import toward_rows
+from inkwash.diffusion.path import stretch, toward_rows
 from inkwash.nn.layers import Embedding
 from inkwash.nn.pyramid import Critic, PyramidConfig
 
@@ -189,16 +189,17 @@ class Matching(Objective):
         return self.teacher.estimate(x, times[-1], label)[0]  # the step into no noise
 
     def regress(self, guess: Tensor, x: Tensor, start: Tensor, label: Tensor | None) -> Tensor:
-        """How far the guess is from the teacher's example, in units of a flow prediction as in `learn`."""
-        a, s = self.model.levels_of(start)
-        return (((a + s) / s).square() * (guess - self.solved(x, start, label)).square()).mean()
+        """How far the guess is from the teacher's example."""
+        return self.error(guess, self.solved(x, start, label), start)
+
+    def error(self, d: Tensor, goal: Tensor, t: Tensor) -> Tensor:
+        """Squared error of a flow prediction, whatever the model predicts: about the same weight at every level."""
+        return (stretch("flow", *self.model.levels_of(t)).square() * (d - goal).square()).mean()
 
     def learn(self, guess: Tensor, y: Tensor, t: Tensor, crowd: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss: it denoises guesses."""
-        a, s = self.model.levels_of(t)
         d, _ = self.critic.estimate(y, t, crowd)
-        # the error of a flow prediction, whatever the model predicts: about the same weight at every level
-        loss = (((a + s) / s).square() * (d - guess).square()).mean()
+        loss = self.error(d, guess, t)
         return loss, {"mse": loss.detach()}
 
     def tell(self, x0: Tensor, guess: Tensor, t: Tensor, crowd: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
