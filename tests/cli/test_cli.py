@@ -105,7 +105,7 @@ def test_distill_begins_from_a_run(ten, cli, tmp_path):
     record = json.loads((run / "run.json").read_text())
     assert record["config"]["start"] == str(teacher) and record["config"]["data"]["source"] == str(ten)
     assert record["config"]["data"]["view"]["flip"], "images are prepared as for the teacher"
-    assert record["config"]["model"]["options"]["steps"] == 4 and record["config"]["objective"]["kind"] == "matching"
+    assert record["config"]["model"]["options"]["steps"] == 4 and record["config"]["objective"]["kind"] == "distillation"
     shutil.rmtree(teacher)
     code, _, err = cli("train", "--resume", "--out", run, "--steps", 3)
     assert code == 0, "what it began from is not needed any more: " + err

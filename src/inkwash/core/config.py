@@ -20,10 +20,10 @@ MODELS = {
 }
 
 OBJECTIVES = {
-    "matching": "inkwash.methods.matching:MatchingConfig",
     "elbo": "inkwash.methods.vae:ELBOConfig",
     "non-saturating": "inkwash.methods.gan:NonSaturatingConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",
+    "distillation": "inkwash.methods.distillation:DistillationConfig",
 }
 
 

@@ -282,7 +282,7 @@ class StudentConfig(DiffusionConfig):
 
 
 class Student(Estimator):
-    """One whose estimate is a single sharp image, learnt from a teacher (`inkwash.methods.matching`): it draws in a few steps.
+    """One whose estimate is a single sharp image, learnt from a teacher (`inkwash.methods.distillation`): it draws in a few steps.
 
     It has neither likelihood nor a way back to noise: both need the mean.
     """

@@ -4,7 +4,7 @@ from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View
 from inkwash.methods.diffusion import DiffusionConfig, StudentConfig
-from inkwash.methods.matching import MatchingConfig
+from inkwash.methods.distillation import DistillationConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
@@ -20,6 +20,6 @@ def distill(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=StudentConfig(**known),
-        objective=MatchingConfig(),
+        objective=DistillationConfig(),
         train=TrainConfig(batch=64, optimizer="muon", lr=2e-4, warm_up=2000, decay=0.3),
     )

@@ -1,0 +1,127 @@
+"""Distillation on a Gaussian, where the end of the teacher's flow is known in closed form."""
+
+import pytest
+import torch
+from torch import nn
+
+from inkwash.core.batch import Batch, Condition, Step
+from inkwash.core.errors import ConfigError
+from inkwash.core.rng import Rng
+from inkwash.diffusion.path import PATHS
+from inkwash.methods.diffusion import StudentConfig
+from inkwash.methods.distillation import Distillation, DistillationConfig
+
+MU, STD, N = 0.3, 0.45, 512
+
+
+class Gaussian(nn.Module):
+    """As a denoiser: exact for a Gaussian of this mean and std. As a student: takes what lies k deviations from the noisy mean
+    for what lies k deviations from the mean, which is where the flow of an exact denoiser ends."""
+
+    def __init__(self, path, mean, std, draws=False):
+        super().__init__()
+        self.path, self.draws = path, draws
+        self.mean, self.std = nn.Parameter(torch.tensor(mean)), nn.Parameter(torch.tensor(std))
+        self.config = type("Config", (), {"classes": ()})
+
+    def to_latent(self, image):
+        return image
+
+    def levels_of(self, t):
+        return tuple(f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
+
+    def estimate(self, x, t, label):
+        a, s = self.levels_of(t)
+        total = a * a * self.std**2 + s * s
+        if self.draws:
+            return self.mean + self.std * (x - a * self.mean) / (a * a * STD**2 + s * s).sqrt(), None
+        return self.mean + a * self.std**2 / total * (x - a * self.mean), None
+
+
+def objective(path, mean, std, **settings):
+    out = Distillation(DistillationConfig(**settings), Gaussian(path, mean, std, draws=True))
+    out.teacher = Gaussian(path, MU, STD).requires_grad_(False)
+    return out
+
+
+def loss(out, n=N, image=None):
+    image = MU + STD * torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)) if image is None else image
+    return out.loss("main", Batch(image, Condition(), torch.arange(n)), Step(0.5, 0, Rng.of_rows(0, range(n), "main")))
+
+
+@pytest.mark.parametrize("name", ["flow", "vp-cosine", "edm"])
+def test_the_goal_lies_where_the_teachers_flow_ends(name):
+    """For a Gaussian that end is known, and more steps come closer to it."""
+    out = objective(PATHS[name], MU, STD, teacher_steps=400, overshoot=1.0)
+    start = torch.tensor([0.2, 0.5, 0.8]).double() * PATHS[name].start
+    out.teacher.double(), out.model.double()
+    a, _ = out.model.levels_of(start)
+    x = a * MU + torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    known, _ = out.model.estimate(x, start, None)
+    wrong = (out.solved(x, start, None) - known).abs().max()
+    out.config = out.config.override({"teacher_steps": 6})
+    assert wrong < 5e-3 and wrong < 0.1 * (out.solved(x, start, None) - known).abs().max()
+
+
+def test_overshoot_multiplies_the_extrapolation():
+    """Two steps of a solver by hand: with 0 they are DDIM's."""
+    path, x = PATHS["flow"], torch.full((1, 1, 1, 1), 0.9)
+    ends, teacher = {}, Gaussian(path, MU, STD)
+    for overshoot in (0.0, 1.0, 2.0):
+        out = objective(path, MU, STD, teacher_steps=3, overshoot=overshoot)
+        ends[overshoot] = out.solved(x, torch.tensor([0.9]), None).item()
+    y, seen = x, []
+    for t, t2 in ((0.9, 0.6), (0.6, 0.3)):
+        seen.append(teacher.estimate(y, torch.tensor([t]), None)[0])
+        y = (1 - t2) * seen[-1] + t2 / t * (y - (1 - t) * seen[-1])
+    assert ends[0.0] == pytest.approx(teacher.estimate(y, torch.tensor([0.3]), None)[0].item(), abs=1e-6)
+    assert ends[2.0] - ends[1.0] == pytest.approx(ends[1.0] - ends[0.0], abs=1e-6) and ends[1.0] != ends[0.0]
+
+
+@pytest.mark.parametrize("name", ["flow", "vp-cosine", "edm"])
+def test_a_student_that_is_right_stays_and_any_other_moves_towards_it(name):
+    at = {}
+    for mean, std in ((MU, STD), (MU - 0.2, STD), (MU + 0.2, STD), (MU, STD / 2), (MU, -STD)):
+        out = objective(PATHS[name], mean, std, teacher_steps=200, overshoot=1.0)
+        value, parts = loss(out)
+        value.backward()
+        assert all(p.grad is None for p in out.teacher.parameters())
+        at[mean, std] = value.item(), parts["mse"].item(), out.model.mean.grad.item(), out.model.std.grad.item()
+    right = at.pop((MU, STD))
+    for (mean, std), (value, mse, by_mean, by_std) in at.items():
+        assert value > 3 * right[0] and mse > 10 * right[1]
+        assert by_mean * (mean - MU) > 0.1 * abs(mean - MU) if mean != MU else by_std * (std - STD) > 0.1 * abs(std - STD)
+
+
+def test_no_image_weighs_more_than_its_error():
+    """The norm's gradient: an image that is ten times as wrong pulls no harder."""
+    pulls = []
+    for far in (1.0, 10.0):
+        out = objective(PATHS["flow"], MU + far, STD, ends=1.0)
+        loss(out)[0].backward()
+        pulls.append(out.model.mean.grad.item())
+    assert pulls[0] == pytest.approx(pulls[1], rel=0.05)
+
+
+def test_starts_lie_on_the_grid_that_is_sampled():
+    out = Distillation(DistillationConfig(steps=4, ends=0.4), Gaussian(PATHS["flow"], MU, STD))
+    t = out.starts(Step(0.5, 0, Rng.of_rows(0, range(4096), "main")))
+    values, counts = t.unique(return_counts=True)
+    assert values.tolist() == pytest.approx([0.999 * k / 4 for k in (1, 2, 3, 4)])
+    assert (counts / 4096).tolist() == pytest.approx([0.15, 0.15, 0.15, 0.55], abs=0.03)
+
+
+def test_the_teacher_is_a_frozen_copy_and_is_saved():
+    student = Gaussian(PATHS["flow"], 0.1, STD)
+    out = Distillation(DistillationConfig(), student)
+    with torch.no_grad():
+        student.mean.add_(1.0)
+    assert out.teacher.mean.item() == pytest.approx(0.1) and not out.teacher.mean.requires_grad
+    assert "teacher.mean" in out.state_dict()
+    (phase,) = out.phases()
+    assert list(phase.parameters()) == list(student.parameters())
+
+
+def test_a_student_is_sampled_where_it_learned():
+    with pytest.raises(ConfigError, match="sample where it learns"):
+        Distillation(DistillationConfig(steps=2), StudentConfig(shape=(1, 8, 8), net={"width": 8}).build())
