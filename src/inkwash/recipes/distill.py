@@ -21,5 +21,5 @@ def distill(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=StudentConfig(**known),
         objective=DistillationConfig(),
-        train=TrainConfig(batch=64, optimizer="muon", lr=2e-4, warm_up=2000, decay=0.3),
+        train=TrainConfig(batch=64, optimizer="muon", lr=6e-4, warm_up=2000, decay=0.3),
     )
