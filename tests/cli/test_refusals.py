@@ -100,6 +100,7 @@ def test_what_a_resume_refuses(ten, trained, refused, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained / "gan", run)
     assert "already a run" in refused("train", "gan", "--data", ten, "--out", run, "--steps", 1)
+    assert "keeps its data" in refused("train", "gan", "--data", "digits", "--resume", "--out", run)
     assert "'train.lr' cannot change" in refused("train", "--resume", "--out", run, "--set", "train.lr=1")
     newest = sorted((run / "checkpoints").iterdir())[-1] / "weights.safetensors"
     data = bytearray(newest.read_bytes())

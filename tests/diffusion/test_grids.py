@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 
+from inkwash.core.errors import ConfigError
 from inkwash.diffusion.grids import GRIDS, cheapest, chosen, karras, local_errors, shifted, uniform
 from inkwash.diffusion.path import PATHS
 from inkwash.diffusion.solvers import dpmpp_2m
@@ -81,4 +82,6 @@ def test_the_models_own_grid_beats_grids_that_do_not_look(name, worse):
         own = chosen(fine, errors, steps)
         assert len(own) == steps + 1 and own[0][0] == path.start and own[-1] == (0.0, 1.0, 0.0)
         assert error(own) < 0.8 * error(worse(path, steps)), steps
-    assert chosen(fine, errors, 100) == fine
+    assert chosen(fine, errors, len(fine) - 1) == fine
+    with pytest.raises(ConfigError, match="among"):
+        chosen(fine, errors, len(fine))

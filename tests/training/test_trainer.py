@@ -16,7 +16,7 @@ from inkwash.training.checkpoint import checkpoints
 from inkwash.training.ema import EMA
 from inkwash.training.estimate import Estimate, measure
 from inkwash.training.log import Means, duration
-from inkwash.training.run import train
+from inkwash.training.run import read_run, train
 from tiny import make_trainer, named_gradients, run_config, write_npz
 
 
@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_names_step_phase_and_module(kind, phase, name
     monkeypatch.setattr(trainer_module.Trainer, "turn", kept)
     with pytest.raises(TrainingError, match=rf"Step 5, phase '{phase}'.* first in {name};") as caught:
         train(config, tmp_path / "a", quiet=True)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and read_run(tmp_path / "a")["status"] == "failed"
     t = made[0]
     after = {k: v for m in (t.model, t.objective) for k, v in m.state_dict().items()}
     assert all(torch.equal(after[k], v) for k, v in weights.items()), "the bad step changed nothing"

@@ -33,7 +33,7 @@ def run(
     user_code(code)
     place, wishes = Path(out), pairs(settings)
     if resume:
-        config = resumed(place, steps, budget, wishes)
+        config = resumed(place, steps, budget, wishes, data)
     else:
         if recipe is None:
             raise ConfigError("Name a recipe, or your own FILE.py:FUNCTION: `inkwash show recipes` lists them.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from inkwash.core.errors import ConfigError
 from inkwash.diffusion.path import Denoiser, Grid, Path, gap, toward
 
 
@@ -98,9 +99,9 @@ def cheapest(cost: Tensor, steps: int) -> list[int]:
 
 
 def chosen(fine: Grid, errors: Tensor, steps: int, power: float = 2.0) -> Grid:
-    """The grid whose single steps err least, errors^power summed. (Reference 3.) More steps than points fall back on the fine grid."""
-    if steps >= len(fine) - 1:
-        return fine
+    """The grid whose single steps err least, errors^power summed. (Reference 3.) Raises ConfigError for more steps than were tried."""
+    if steps > len(fine) - 1:
+        raise ConfigError(f"The grid 'own' is chosen among {len(fine) - 1} steps: take another grid for {steps}.")
     return [fine[i] for i in cheapest(errors**power, steps)]
 
 

@@ -164,7 +164,7 @@ class Estimator(Model, Sampler):
         options.refuse_idle(cond, bool(self.config.classes))
         given, mask = None if cond.image is None else self.to_latent(cond.image), cond.mask
         shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
-        shares: dict[float, Tensor] = {}
+        shares: dict[float, Tensor] | None = {} if options.solver == "ddpm" and self.config.learned_variance else None
         denoise, grid = self.asked(cond, options, shares), self.grid(options)
         noise = lambda: rng.normal(*shape)  # noqa: E731
         _, a, s = grid[0]
@@ -179,7 +179,7 @@ class Estimator(Model, Sampler):
             x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
         return cond.image + mask * (self.from_latent(x) - cond.image)  # known pixels come back bit by bit
 
-    def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict, on_step) -> Tensor:
+    def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
         """The solver that the options name, with what it takes. Raises ConfigError for a variance that tiles cannot tell."""
         solver, more = options.solver, {}
         if solver.startswith(FOREIGN):
@@ -193,7 +193,7 @@ class Estimator(Model, Sampler):
             more["overshoot"] = options.overshoot
         if solver == "heun":
             more |= {"churn": options.churn, "path": self.path}
-        if solver == "ddpm" and self.config.learned_variance:
+        if shares is not None:
             if options.tile:
                 raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
             more["std"] = lambda x, t, t2: self._std(shares.pop(t)[: len(x)], t, t2)

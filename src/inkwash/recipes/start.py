@@ -113,20 +113,28 @@ def train(
     nothing else changed.
     """
     if resume:
-        return train_run(resumed(Path(out), steps, budget, settings), out, resume=True, quiet=quiet)
+        return train_run(resumed(Path(out), steps, budget, settings, data), out, resume=True, quiet=quiet)
     if recipe is None:
         raise ConfigError("Name a recipe: see `inkwash show recipes`.")
     return train_run(configure(recipe, data, steps, budget, settings, start=start), out, quiet=quiet)
 
 
-def resumed(out: Path, steps: int | None = None, budget: str | float | None = None, settings: dict[str, Any] | None = None) -> RunConfig:
+def resumed(
+    out: Path,
+    steps: int | None = None,
+    budget: str | float | None = None,
+    settings: dict[str, Any] | None = None,
+    data: str | None = None,
+) -> RunConfig:
     """The configuration of a run on disk, with a new end where one is given.
 
-    Raises ConfigError for a folder that is no run, or settings that a run cannot change.
+    Raises ConfigError for a folder that is no run, settings that a run cannot change, or other data than its own.
     """
     if not (out / "run.json").is_file():
         raise ConfigError(f"{out} is not a run folder: it has no run.json, so there is nothing to resume.")
     config = RunConfig.parse(read_run(out)["config"])
     if settings and (other := [k for k in settings if not k.startswith("train.keep") and k != "train.checkpoint_every"]):
         raise ConfigError(f"A resumed run keeps its settings; {other[0]!r} cannot change. Start a new run for that.")
+    if data is not None and data != config.data.source:
+        raise ConfigError(f"{out} was trained on {config.data.source}: a resumed run keeps its data. Leave --data out, or start a new run.")
     return configure(config, None, steps, budget, settings)

@@ -15,7 +15,7 @@ import torch
 
 import inkwash
 from inkwash.core.device import peak_memory
-from inkwash.core.errors import ConfigError, FileError
+from inkwash.core.errors import ConfigError, FileError, InkwashError
 from inkwash.core.files import fill_state, make_folder, read_json, save_model, settle_folder, write_text
 from inkwash.core.model import Sampler
 from inkwash.data import Dataset, open_source
@@ -185,6 +185,14 @@ class Run:
 
     def go(self) -> None:
         """Train until the end or a signal, and leave a run that can be taken up."""
+        try:
+            self._go()
+        except InkwashError:
+            if self.engine.main:
+                self.write_run("failed")
+            raise
+
+    def _go(self) -> None:
         t = self.trainer
         estimate = measure(t)
         self.facts = estimate.facts()
