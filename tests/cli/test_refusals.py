@@ -150,6 +150,13 @@ def test_what_sample_refuses(how, trained, refused, tmp_path):
     assert words in refused("sample", run, "-n", 1, "--out", out, *args)
 
 
+def test_what_cannot_act_is_refused_before_anything_is_written(trained, refused, tmp_path):
+    out = tmp_path / "pictures"
+    assert "eta: heun takes no share" in refused("sample", trained / "diffusion", "--solver", "heun", "-o", "eta=0.5", "--out", out)
+    assert "the lower one first" in refused("sample", trained / "diffusion", "-o", "interval=[0.6,0.2]", "--out", out)
+    assert not out.exists()
+
+
 def test_what_show_refuses(refused, tmp_path):
     assert "is not methods, recipes, data" in refused("show", "everything")
     (tmp_path / "a.png").write_text("hello")

@@ -115,6 +115,19 @@ def test_ancestral_reaches_mean_and_variance(name):
 
 
 @pytest.mark.parametrize("name", PATH_NAMES)
+def test_a_guess_gets_all_its_noise_afresh(name):
+    """After a guess D of the image, x at the next point is a' D + s' z: its spread is that of both, and the old noise is gone."""
+    grid = uniform(PATHS[name], 3)[:3]  # two steps, the last one to a point with noise
+    mean, std, draws = Moments(PATHS[name]).run(SOLVERS["consistency"], grid)
+    before = spread(grid[0])
+    for (_, a, s), (_, a2, s2) in zip(grid, grid[1:]):
+        before = (a2**2 * (a * V / (a * a * V + s * s) * before) ** 2 + s2**2).sqrt()
+    torch.testing.assert_close(std, before)
+    torch.testing.assert_close(mean, grid[2][1] * MU)
+    assert draws == 2
+
+
+@pytest.mark.parametrize("name", PATH_NAMES)
 @pytest.mark.parametrize("kind", ["dpmpp-2m-sde", "heun"])
 def test_stochastic_second_order_solvers_reach_the_variance(kind, name):
     """Mean and variance are carried in closed form; the error falls faster than a first-order solver's."""

@@ -213,13 +213,13 @@ def test_an_interval_saves_the_branch_that_does_not_matter(solver):
     rows = []
     model.net.register_forward_hook(lambda m, i, o: rows.append(len(o)))
     counts = {}
-    for interval in ((0.0, 1.0), (0.3, 0.7), (2.0, 3.0)):
+    for interval in ((0.0, 1.0), (0.3, 0.7), (0.0, 0.0)):
         rows.clear()
         options = DiffusionOptions(solver=solver, steps=10, guidance=2.0, interval=interval)
         counts[interval] = draw(model, [0, 1], options, torch.tensor([0, 1]))
         assert sum(rows) / 2 == pytest.approx(model.evaluations(options), abs=2 if solver == "heun" else 0)
     plain = draw(model, [0, 1], DiffusionOptions(solver=solver, steps=10), torch.tensor([0, 1]))
-    torch.testing.assert_close(counts[2.0, 3.0], plain)
+    torch.testing.assert_close(counts[0.0, 0.0], plain)
     assert not torch.allclose(counts[0.0, 1.0], counts[0.3, 0.7])
 
 
@@ -262,6 +262,17 @@ def test_schedulers_of_diffusers_come_to_the_same_image(path, name, ours):
     fine = draw(model, range(4), DiffusionOptions(solver=ours, steps=200))
     assert (theirs - fine).abs().mean() < 0.02, "they end with a little noise on their tables"
     assert ticks[-1] == 1
+
+
+@pytest.mark.parametrize("path", ["vp-linear", "vp-cosine"])
+@pytest.mark.parametrize(
+    "name, steps", [("DDIM", 1), ("DDIM", 2), ("DDIM", 10), ("EulerDiscrete", 1), ("EulerDiscrete", 10), ("DPMSolverMultistep", 1)]
+)
+def test_a_scheduler_of_diffusers_steps_where_ours_does(path, name, steps):
+    """Their times are ours, so a first-order one makes the same image, and in one step any of them returns the guess."""
+    pytest.importorskip("diffusers")
+    theirs, ours = (draw(gaussian(path), range(4), DiffusionOptions(solver=s, steps=steps)) for s in (f"diffusers:{name}", "ddim"))
+    torch.testing.assert_close(theirs, ours, atol=3e-3, rtol=0)
 
 
 @pytest.mark.parametrize("path, name", [("flow", n) for n in ON_FLOW] + [("vp-cosine", n) for n in ON_VP])
@@ -316,11 +327,35 @@ def test_every_solver_has_its_usual_share_of_fresh_noise():
     ("strength", {"strength": 0.5}),
     ("rounds", {"rounds": 2}),
     ("size", {"size": (8, 8)}),
+    ("overshoot", {"overshoot": 1.0, "solver": "unipc"}),
+    ("order", {"order": 3}),
+    ("overlap", {"overlap": 4}),
+    ("interval", {"interval": (0.2, 0.6)}),
+    ("shift", {"shift": 3.0}),
+    ("rho", {"rho": 5.0, "grid": "shifted"}),
+    ("grid", {"grid": "karras", "solver": "diffusers:DDIM"}),
 ])  # fmt: skip
 def test_an_option_that_cannot_act_is_refused(name, options):
     cond = Condition(image=torch.zeros(1, *SHAPE)) if name == "size" else None
     with pytest.raises(ConfigError, match=name):
         draw(gaussian(), range(1), DiffusionOptions(**options), cond=cond)
+
+
+def test_only_what_was_asked_for_is_refused():
+    """A model's own defaults may name what does not act everywhere: guidance, where no class is asked for."""
+    model = make(classes=("a",), options=DiffusionOptions(guidance=3.0, interval=(0.2, 0.6), eta=0.5, steps=2))
+    assert draw(model, [0], model.default_options()).shape == (1, *SHAPE)
+    assert model.default_options().override({"steps": 3}).model_fields_set == {"steps"}
+    with pytest.raises(ConfigError, match="no class is asked for"):
+        draw(model, [0], model.default_options().override({"guidance": 3.0}))
+
+
+def test_the_grids_and_unipc_take_their_numbers():
+    model = gaussian()
+    image = lambda **o: draw(model, [0], DiffusionOptions(steps=6, **o))  # noqa: E731
+    for usual, other in (({"grid": "shifted"}, {"shift": 4.0}), ({"grid": "karras"}, {"rho": 3.0}), ({"solver": "unipc"}, {"order": 3})):
+        said = {"shift": {"shift": 2.0}, "rho": {"rho": 7.0}, "order": {"order": 2}}[next(iter(other))]
+        assert torch.equal(image(**usual), image(**usual, **said)) and not torch.equal(image(**usual), image(**usual, **other))
 
 
 def test_a_student_has_one_solver_and_neither_likelihood_nor_a_way_back():

@@ -122,6 +122,46 @@ def test_the_teacher_is_a_frozen_copy_and_is_saved():
     assert list(phase.parameters()) == list(student.parameters())
 
 
+class ByClass(Gaussian):
+    """One Gaussian for each class, and the null class's in the middle."""
+
+    MEANS = torch.tensor([-0.5, 0.5, 0.0])
+
+    def __init__(self, path):
+        super().__init__(path, 0.0, STD)
+        self.config.classes = ("a", "b")
+
+    def estimate(self, x, t, label):
+        mean, (a, s) = self.MEANS[label][:, None, None, None], self.levels_of(t)
+        return mean + a * STD**2 / (a * a * STD**2 + s * s) * (x - a * mean) + 0 * self.mean, None
+
+
+def test_the_goal_knows_the_class_and_the_null_class_is_learned_too():
+    path, label, t = PATHS["flow"], torch.tensor([0, 1, 2]), torch.full((3,), 0.999)
+    out = Distillation(DistillationConfig(teacher_steps=20), ByClass(path))
+    ends = out.solved(torch.zeros(3, 1, 4, 4), t, label).mean((1, 2, 3))
+    assert ends.tolist() == pytest.approx([-0.5, 0.5, 0.0], abs=0.02)
+    seen = []
+    out.solved = lambda x, t, label: seen.append(label) or x
+    n = 4000
+    batch = Batch(torch.zeros(n, 1, 1, 1), Condition(label=torch.arange(n) % 2), torch.arange(n))
+    out.loss("main", batch, Step(0.5, 0, Rng.of_rows(0, range(n), "main")))
+    assert (seen[0] == 2).float().mean().item() == pytest.approx(0.1, abs=0.02)
+
+
+def test_guidance_moves_the_goal_within_its_interval():
+    """D_null + w (D_class - D_null), by hand, at times inside and outside."""
+    path, label, x = PATHS["flow"], torch.tensor([1, 1, 2]), torch.full((3, 1, 2, 2), 0.3)
+    out = Distillation(DistillationConfig(guidance=3.0, interval=(0.4, 0.6)), ByClass(path))
+    t = torch.tensor([0.5, 0.7, 0.5])
+    plain, null = (out.teacher.estimate(x, t, k)[0] for k in (label, torch.full_like(label, 2)))
+    wanted = torch.stack([null[0] + 3 * (plain[0] - null[0]), plain[1], null[2]])
+    torch.testing.assert_close(out.taught(x, t, label), wanted)
+    assert not torch.equal(out.solved(x, t, label)[0], Distillation(DistillationConfig(), ByClass(path)).solved(x, t, label)[0])
+    with pytest.raises(ConfigError, match="trained with classes"):
+        Distillation(DistillationConfig(guidance=2.0), Gaussian(path, MU, STD))
+
+
 def test_a_student_is_sampled_where_it_learned():
     with pytest.raises(ConfigError, match="sample where it learns"):
         Distillation(DistillationConfig(steps=2), StudentConfig(shape=(1, 8, 8), net={"width": 8}).build())

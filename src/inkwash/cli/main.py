@@ -93,6 +93,7 @@ def edit(
     vary: Annotated[float | None, typer.Option("--vary", help="Variations: just above 0 the same picture, 1 another one.")] = None,
     strength: Annotated[float | None, typer.Option("--strength", help="Share of the way to noise: 0.6 without a mask.")] = None,
     label: Annotated[str | None, typer.Option("--class", help="A class by name or number; none unless said.")] = None,
+    was: Annotated[str | None, typer.Option("--was", help="The picture's class: it goes to noise as that, comes back as --class.")] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many results.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first result; the next ones count up.")] = 0,
     keep_size: Annotated[bool, typer.Option("--keep-size", help="Leave the picture as large as it is.")] = False,
@@ -105,10 +106,11 @@ def edit(
     code: Code = None,
     json: Json = False,
 ) -> None:
-    """Change a picture with a diffusion model: repaint, inpaint, extend, vary, or lead it over to another one."""
+    """Change a picture with a diffusion model: repaint, inpaint, extend, vary, make it another class, or lead it over to another one."""
     from inkwash.cli.edit import run
 
-    wishes = {"image": image, "mask": mask, "to": to, "vary": vary, "label": label, "n": n, "seed": seed, "keep_size": keep_size}
+    wishes = {"image": image, "mask": mask, "to": to, "vary": vary, "label": label, "was": was, "n": n, "seed": seed}
+    wishes["keep_size"] = keep_size
     named = {"strength": strength, "solver": solver, "steps": steps, "guidance": guidance}
     run(model, out, wishes, extend, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
 

@@ -31,11 +31,12 @@ def run(
     user_code(code)
     place, runner = Path(out), Runner(device, precision)
     runner.model(model)
-    make_folder(place)
     request = Request(model=model, n=n, seed=seed, size=size_of(size), label=label, options={**named, **pairs(options)}, batch=batch)
     shown, labels, seconds, first = [], [], 0.0, {}
     with progress("sampling") as on_step:
-        for result in runner.stream(request, on_step):  # written as they come: memory does not grow with n
+        results = runner.stream(request, on_step)
+        make_folder(place)
+        for result in results:  # written as they come: memory does not grow with n
             for s, image, facts in zip(result.seeds, result.images, result.facts):
                 save_png(place / f"{s - seed:05d}.png", image, facts)
             room = IN_GRID - len(shown)

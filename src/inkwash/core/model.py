@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,18 @@ Tag = Literal["exact", "bound", "density", "estimate"]
 
 
 class Options(Config):
-    """The sampling knobs of a model, typed: the command line's -o, the server's fields and the page's form come from it."""
+    """The sampling knobs of a model, typed: the command line's -o, the server's fields and the page's form come from it.
+
+    `model_fields_set` names those that somebody asked for, as against a model's own defaults.
+    """
+
+    def override(self, settings: dict[str, Any]) -> Self:
+        new, said = super().override(settings), {key.partition(".")[0] for key in settings}
+        return type(self).model_construct(_fields_set=self.model_fields_set | said, **dict(new))
+
+    def unsaid(self) -> Self:
+        """The same values, none of them asked for."""
+        return type(self).model_construct(_fields_set=set(), **dict(self))
 
 
 class Model(nn.Module):
@@ -64,6 +75,10 @@ class Sampler(ABC):
     @abstractmethod
     def sample(self, rng: Rng, cond: Condition, options: Options, on_step: OnStep | None = None) -> Tensor:
         """Images (N, C, H, W) in [-1, 1], one for each row of `rng`; row i depends on its key and its condition only."""
+
+    def refuse(self, options: Options, cond: Condition) -> None:
+        """Raise ConfigError for something that was asked for and cannot act under this condition: silence would pass for obedience."""
+        return None
 
     def default_options(self) -> Options:
         """The options that this model is sampled with unless others are asked for."""

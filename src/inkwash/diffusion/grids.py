@@ -37,7 +37,7 @@ def karras(path: Path, steps: int, low: float = 0.02, high: float = 80.0, rho: f
     return of_times(path, [path.of_sigma(sigma) for sigma in sigmas] + [0.0] * end)
 
 
-def shifted(path: Path, steps: int, shift: float, start: float | None = None) -> Grid:
+def shifted(path: Path, steps: int, shift: float = 2.0, start: float | None = None) -> Grid:
     """Uniform steps with sigma multiplied by `shift`: above 1 more of them at high noise. (Reference 2, in terms of sigma.)"""
 
     def move(t: float) -> float:
@@ -108,5 +108,5 @@ def chosen(fine: Grid, errors: Tensor, steps: int, power: float = 2.0) -> Grid:
 GRIDS: dict[str, Callable[[Path, int], Grid]] = {
     "uniform": uniform,
     "karras": karras,
-    "shifted": lambda path, steps: shifted(path, steps, 2.0),
+    "shifted": shifted,
 }

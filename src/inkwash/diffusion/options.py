@@ -1,5 +1,6 @@
 """What can be asked of a diffusion model when it samples."""
 
+import math
 from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator
@@ -10,27 +11,31 @@ from inkwash.core.model import Options
 from inkwash.diffusion.schedulers import FOREIGN
 from inkwash.diffusion.solvers import SOLVERS
 
+Way = Literal["solver", "repaint", "inversion"]
 ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.8}  # solvers with a choice of fresh noise, and the usual share
 
 
 class DiffusionOptions(Options):
-    """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie.
+    """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie; shift: of
+    sigma in the grid "shifted"; rho: of "karras". guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts.
 
-    guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts. eta: fresh noise in ddim (0 unless said) and
-    dpmpp-2m (0.8 unless said, which corrects what the network gets wrong), 0 none to 1 as ddpm. overshoot: dpmpp-2m's extrapolation
-    times this, 1 for the textbook's. churn: noise that heun adds and removes. clamp: keep every estimate of the image within the range
-    of pixels. size: (height, width) other than that of training. tile: side of the tiles that a larger image is made of, 0 for none;
-    overlap: theirs. strength: with an image to start from, how much of the noise it gets. rounds: with known pixels, passes of RePaint,
-    0 for none.
+    eta: fresh noise in ddim (0 unless said) and dpmpp-2m (0.8 unless said, which corrects what the network gets wrong), 0 none to 1 as
+    ddpm. overshoot: dpmpp-2m's extrapolation times this, 1 for the textbook's. order: unipc's. churn: noise that heun adds and removes.
+    clamp: keep every estimate of the image within the range of pixels. size: (height, width) other than that of training. tile: side of
+    the tiles that a larger image is made of, 0 for none; overlap: theirs. strength: with an image to start from, how much of the noise
+    it gets. rounds: with known pixels, passes of RePaint, 0 for none.
     """
 
     solver: str = "dpmpp-2m"
     steps: int = Field(14, ge=1, le=10000)
     grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
+    shift: float = Field(2.0, gt=0, allow_inf_nan=False)
+    rho: float = Field(7.0, gt=0, allow_inf_nan=False)
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
     interval: tuple[float, float] = (0.0, 1.0)
     eta: float | None = Field(None, ge=0, le=1)
     overshoot: float = Field(1.4, ge=0, le=4)
+    order: int = Field(2, ge=1, le=3)
     churn: float = Field(0.0, ge=0)
     clamp: bool = False
     size: tuple[PositiveInt, PositiveInt] | None = None
@@ -46,15 +51,39 @@ class DiffusionOptions(Options):
             raise ValueError(f"a solver is one of {', '.join(SOLVERS)}, or {FOREIGN}NAME")
         return value
 
-    def refuse_idle(self, cond: Condition, classes: bool) -> None:
-        """Raise ConfigError for an option that cannot act on this condition, or for want of classes: silence would pass for obedience."""
-        idle = {
-            f"eta: {self.solver} takes no share of fresh noise": self.eta is not None and self.solver not in ETA,
-            "churn: only heun takes it": self.churn and self.solver != "heun",
-            "guidance: this model was trained without classes": self.guidance != 1 and not classes,
-            "size: an image keeps its own": self.size and cond.image is not None,
-            "strength: there is no image to start from": self.strength < 1 and cond.image is None,
-            "rounds: there is no mask": self.rounds and cond.mask is None,
-        }
-        if said := [what for what, is_idle in idle.items() if is_idle]:
+    @field_validator("interval")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not (math.isfinite(low) and math.isfinite(high) and 0 <= low <= high <= 1):
+            raise ValueError("an interval is two times between 0 and 1, the lower one first")
+        return value
+
+    def refuse_idle(self, cond: Condition, classes: bool, way: Way = "solver") -> None:
+        """Raise ConfigError for something that was asked for and cannot act. classes: whether the model knows any.
+
+        way: what walks. "repaint" fills known pixels in along DDPM's chain, "inversion" is the way to noise and back.
+        """
+        walker, there_and_back = self.solver if way == "solver" else way, way == "inversion"
+        of_its_own = "the way to noise and back has its own" if there_and_back else "RePaint walks DDPM's chain; with rounds=0 it acts"
+        unguided = "no class is asked for" if classes else "this model was trained without classes"
+        idle = [
+            ("solver", of_its_own, there_and_back or (way == "repaint" and self.solver != "ddpm")),
+            ("grid", "the scheduler brings its own", walker.startswith(FOREIGN) and self.grid != "uniform"),
+            ("grid", of_its_own, there_and_back),
+            ("shift", "only the grid 'shifted' takes it", self.grid != "shifted"),
+            ("rho", "only the grid 'karras' takes it", self.grid != "karras"),
+            ("guidance", "the way to noise and back cannot be guided", self.guidance != 1 and there_and_back),
+            ("guidance", unguided, self.guidance != 1 and cond.label is None),
+            ("interval", "there is no guidance", self.guidance == 1 or there_and_back or cond.label is None),
+            ("eta", f"{walker} takes no share of fresh noise", walker not in ETA),
+            ("overshoot", "only dpmpp-2m takes it", walker != "dpmpp-2m"),
+            ("order", "only unipc takes it", walker != "unipc"),
+            ("churn", "only heun takes it", self.churn and walker != "heun"),
+            ("size", "an image keeps its own", self.size and (there_and_back or cond.image is not None)),
+            ("overlap", "there are no tiles", not self.tile),
+            ("strength", "there is no image to start from", self.strength < 1 and cond.image is None),
+            ("rounds", "there is no mask", self.rounds and cond.mask is None),
+        ]
+        if said := [f"{name}: {why}" for name, why, is_idle in idle if is_idle and name in self.model_fields_set]:
             raise ConfigError(f"An option cannot act here, {said[0]}.")

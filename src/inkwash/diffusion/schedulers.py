@@ -50,7 +50,7 @@ def make_scheduler(name: str, path: Path) -> Any:
         return kind(num_train_timesteps=CHAIN)
     a = path.a(torch.arange(CHAIN + 1, dtype=torch.float64) / CHAIN * path.start)
     wishes = {"num_train_timesteps": CHAIN, "trained_betas": (1 - (a[1:] / a[:-1]) ** 2).tolist(), "prediction_type": "sample"}
-    wishes |= {"clip_sample": False, "timestep_spacing": "linspace", "final_sigmas_type": "zero"}
+    wishes |= {"clip_sample": False, "timestep_spacing": "trailing", "final_sigmas_type": "zero"}
     return kind(**{k: v for k, v in wishes.items() if k in inspect.signature(kind).parameters})
 
 

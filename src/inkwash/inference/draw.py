@@ -1,6 +1,6 @@
 """From seeds to images, in batches: the one place where a model is sampled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from inkwash.core.batch import Condition
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Model, Options, Sampler
+from inkwash.core.model import Model, OnStep, Options, Sampler
 from inkwash.core.rng import Rng, mix
 
 
@@ -33,7 +33,7 @@ def draw(
     label: Tensor | None = None,
     precision: Precision | None = None,
     batch: int = 64,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
     cond: Condition | None = None,
 ) -> Tensor:
     """One image for each seed: (N, C, H, W) in [-1, 1] on the CPU. label: int64 (N,) or None. cond: what else they depend on, N rows.
@@ -52,19 +52,30 @@ def draw_batches(
     label: Tensor | None = None,
     precision: Precision | None = None,
     batch: int = 64,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
     cond: Condition | None = None,
 ) -> Iterator[Tensor]:
-    """`draw` batch by batch: memory does not grow with the number of images. Raises ConfigError as `draw` does."""
+    """`draw` batch by batch: memory does not grow with the number of images. Raises ConfigError as `draw` does, before the first."""
     if not isinstance(model, Sampler):
         raise ConfigError(f"A {model.config.kind!r} model does not make images.")
+    given = replace(cond or Condition(), **({} if label is None else {"label": label}))
+    model.check(given)
+    model.refuse(options, given)
+    return _batches(model, seeds, options, given, precision, batch, on_step)
+
+
+def _batches(
+    model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None, batch: int, on_step: OnStep | None
+) -> Iterator[Tensor]:
     device, starts = model.device, range(0, len(seeds), batch)
     for i, start in enumerate(starts):
         rows = slice(start, start + batch)
-        given = replace(cond or Condition(), **({} if label is None else {"label": label}))[rows].to(device)
-        model.check(given)
-        tick = (lambda done, total, i=i: on_step(i * total + done, len(starts) * total)) if on_step else None
         rng = image_rng(seeds[rows], device)
         with torch.no_grad(), nullcontext() if precision is None else precision.autocast(device):
-            images = model.sample(rng, given, options, tick)
+            images = model.sample(rng, cond[rows].to(device), options, stage(on_step, i, len(starts)))
         yield images.float().cpu() if precision else images.cpu()
+
+
+def stage(on_step: OnStep | None, i: int, count: int) -> OnStep | None:
+    """What counts the steps of the i-th of `count` equal stages for one that counts them all."""
+    return on_step and (lambda done, total: on_step(i * total + done, count * total))

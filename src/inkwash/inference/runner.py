@@ -67,19 +67,19 @@ class Runner:
         if request.size not in (None, (height, width)):
             if "size" not in type(loaded.options()).model_fields:
                 raise ConfigError(f"{loaded.name} makes images of {height} x {width} only.")
-            height, width = wishes["size"] = request.size
+            wishes["size"] = request.size
         if request.n < 1:
             raise ConfigError(f"{request.n} images cannot be made: ask for at least 1.")
         options = loaded.options(**wishes)
+        height, width = getattr(options, "size", None) or (height, width)
         label = loaded.labels(range(request.seed, request.seed + request.n), request.label)
         base = {"model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
-        return self._batches(loaded, request, wishes, label, base, on_step)
+        batches = loaded.sample_batches(request.n, request.seed, label, request.batch, on_step, **wishes)  # refuses here, not later
+        return self._results(loaded, request, batches, label, base)
 
-    def _batches(
-        self, loaded: Loaded, request: Request, wishes: dict, label: Tensor | None, base: dict, on_step: OnStep | None
-    ) -> Iterator[Result]:
+    def _results(self, loaded: Loaded, request: Request, batches: Iterator[Tensor], label: Tensor | None, base: dict) -> Iterator[Result]:
         start, first = time.perf_counter(), request.seed
-        for images in loaded.sample_batches(request.n, request.seed, label, request.batch, on_step, **wishes):
+        for images in batches:
             seeds = list(range(first, first + len(images)))
             rows = slice(first - request.seed, first - request.seed + len(images))
             names = [] if label is None else [loaded.classes[i] for i in label[rows].tolist()]
@@ -93,15 +93,17 @@ class Runner:
         Raises InkwashError where it cannot be served.
         """
         loaded, start = self.model(model), time.perf_counter()
-        images, seen, mask = edit(loaded, order, on_step)
+        done = edit(loaded, order, on_step)
         seeds = list(range(order.seed, order.seed + order.n))
         names = [] if order.label is None else [loaded.classes[loaded.label_of(order.label)]] * order.n
-        height, width = images.shape[-2:]
+        height, width = done.images.shape[-2:]
         base = {"model": loaded.name, "kind": loaded.kind, "edit": order.kind(), "of": Path(order.image).name, "size": f"{width}x{height}"}
-        wishes = {k: v for k, v in (("to", order.to), ("vary", order.vary), ("mask", order.mask)) if v is not None} | order.options
-        facts = [{"seed": s, **({"class": names[i]} if names else {}), **base, **wishes} for i, s in enumerate(seeds)]
-        shown = [seen] + ([] if mask is None else [mask.expand_as(seen) * 2 - 1])
-        return Result(images, seeds, names, facts, time.perf_counter() - start), shown
+        wishes = {k: getattr(order, k) for k in ("to", "vary", "was", "mask", "extend")}
+        said = {k: getattr(done.options, k) for k in done.options.model_fields_set}  # the others may not have acted
+        base |= {k: v for k, v in (wishes | said).items() if v is not None}
+        facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
+        shown = [done.seen] + ([] if done.mask is None else [done.mask.expand_as(done.seen) * 2 - 1])
+        return Result(done.images, seeds, names, facts, time.perf_counter() - start), shown
 
 
 def _whole(parts: list[Result]) -> Result:

@@ -124,7 +124,11 @@ class Estimator(Model, Sampler):
     # ---- sampling
 
     def default_options(self) -> DiffusionOptions:
-        return self.config.options
+        return self.config.options.unsaid()
+
+    def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
+        way = "repaint" if cond.mask is not None and options.rounds else "solver"
+        options.refuse_idle(cond, bool(self.config.classes), way)
 
     def asked(self, cond: Condition, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
         """The denoiser with everything that the options ask for."""
@@ -142,8 +146,8 @@ class Estimator(Model, Sampler):
 
     def grid(self, options: DiffusionOptions) -> Grid:
         """Where the solver's steps lie. An image to start from, at less than full strength, cuts the noisiest ones off."""
-        steps = options.steps
-        grid = chosen(*self.errors(), steps) if options.grid == "own" else GRIDS[options.grid](self.path, steps)
+        steps, more = options.steps, {"shifted": {"shift": options.shift}, "karras": {"rho": options.rho}}.get(options.grid, {})
+        grid = chosen(*self.errors(), steps) if options.grid == "own" else GRIDS[options.grid](self.path, steps, **more)
         start = options.strength * self.path.start
         if options.strength == 1:
             return grid
@@ -161,7 +165,7 @@ class Estimator(Model, Sampler):
         return self._own[1:]
 
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
-        options.refuse_idle(cond, bool(self.config.classes))
+        self.refuse(options, cond)
         given, mask = None if cond.image is None else self.to_latent(cond.image), cond.mask
         shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
         shares: dict[float, Tensor] | None = {} if options.solver == "ddpm" and self.config.learned_variance else None
@@ -191,6 +195,8 @@ class Estimator(Model, Sampler):
             more["eta"] = ETA[solver] if options.eta is None else options.eta
         if solver == "dpmpp-2m":
             more["overshoot"] = options.overshoot
+        if solver == "unipc":
+            more["order"] = options.order
         if solver == "heun":
             more |= {"churn": options.churn, "path": self.path}
         if shares is not None:
@@ -228,6 +234,7 @@ class Diffusion(Estimator, Likelihood, Density, Inverter):
 
     def unguided(self, cond: Condition, options: DiffusionOptions) -> Denoiser:
         """The denoiser of both ways: guidance would lead somewhere else than it came from."""
+        options.refuse_idle(cond, bool(self.config.classes), "inversion")
         return self.asked(cond, options.override({"guidance": 1.0}))
 
     def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
@@ -305,7 +312,8 @@ class DenoisingConfig(ObjectiveConfig):
     """times: how t is drawn, "uniform" or "logit-normal" (sigmoid of a normal of this mean and std: log sigma, on flow and edm paths).
 
     weighting: of the squared error: "simple" leaves it as the prediction has it, "min-snr" and "edm" as in references 7 and 8.
-    label_dropout: share of rows. vlb: weight of the bound, in bits per dimension, where the variance is learned.
+    label_dropout: share of rows. vlb: weight of the bound's terms at these times, where the variance is learned; with times "uniform"
+    their mean is the bound, in bits per dimension.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -357,7 +365,7 @@ class Denoising(Objective):
         return (1 / config.data_std**2 + snr) * per_d
 
     def bound(self, x0: Tensor, x: Tensor, out: Tensor, share: Tensor, t: Tensor) -> Tensor:
-        """The bound's term of one step of a chain of CHAIN equal ones from t, times their number: (N,) bits per dimension.
+        """The bound's term of one step of a chain of CHAIN equal ones from t, times their number: (N,), the bound where t is uniform.
 
         The mean gets no gradient from it (reference 6, section 3.1).
         """
