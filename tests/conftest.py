@@ -1,6 +1,7 @@
 """What every test shares: one thread, one place to find the package from a child process."""
 
 import os
+import sys
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -17,6 +18,16 @@ torch.set_num_threads(1)
 def _same_start():
     """Tests that draw from the global generator see the same values in any order."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_strangers_left():
+    """A person's own file is imported by its name; the next test may have another file of that name."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if "pytest-of-" in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
