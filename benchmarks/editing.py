@@ -5,7 +5,7 @@ usage: python benchmarks/editing.py RUN --data DATA [-n 64] [--steps 50] [--out 
 Round trip: each image's noise is found, and the image made from it again, with its label: PSNR in dB. In fp32.
 Inpainting: the middle quarter of each image is made anew. Known pixels must come back bit by bit. The seam: mean absolute step between the
 pixels on both sides of the border of the hole, and the same places in the images as they were; pixels in [-1, 1]. Pictures of rows
-image, masked, filled go to DIR. The last line is JSON.
+image, masked, filled go to DIR, and one of images and what they become two classes on. The last line is JSON.
 """
 
 import argparse
@@ -72,6 +72,17 @@ def inpainting(run: str, x: Tensor, label: Tensor | None, out: Path, rounds: int
     }
 
 
+@torch.no_grad()
+def another_class(run: str, x: Tensor, label: Tensor, steps: int, out: Path) -> None:
+    """Rows of images, and of the same noise under the class two after theirs."""
+    loaded = load(run, precision="fp32")
+    options, wanted = loaded.options(steps=steps), (label + 2) % len(loaded.classes)
+    noise = loaded.model.invert(x, Condition(label=label), options)
+    made = loaded.model.regenerate(noise, Condition(label=wanted), options)
+    rows = [part[i : i + 16] for i in range(0, len(x), 16) for part in (x, made)]
+    save_png(out / "reclass.png", grid(torch.cat(rows), columns=16, smallest=56), {"run": loaded.name})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
@@ -87,6 +98,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     found = {"round trip": round_trip(args.run, x, label, args.steps)}
     found |= {f"inpainting, {rounds} rounds": inpainting(args.run, x, label, args.out, rounds) for rounds in (0, ROUNDS)}
+    if label is not None:
+        another_class(args.run, x[:32], label[:32], args.steps, args.out)
     for name, figures in found.items():
         print(f"{name:<24}", figures)
     print(json.dumps(found))

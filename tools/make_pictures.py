@@ -111,6 +111,7 @@ def main() -> None:
     if args.runs and (student := args.runs / "few").is_dir():
         few_steps(args.runs / RUNS[0], student, args.out / "few.png")
     made = {"demo.png": ("demo/samples.png", "RGB"), "inpainting.png": ("editing/inpainting-8.png", "L")}
+    made["reclass.png"] = ("editing/reclass.png", "L")
     for name, (source, mode) in made.items() if args.runs else ():
         if (shown := args.runs / source).is_file():
             with Image.open(shown) as picture:
