@@ -34,7 +34,7 @@ def train_or_go_on(place: Path, budget: str) -> None:
     if not (place / "run.json").exists():
         console.print(f"1. Training a diffusion model on `scenes`, one object a picture, for {duration(seconds(budget))}.")
         # Many small steps: time is short.
-        settings = {"train.samples": 36, "data.validation": None, "train.batch": 32, "train.warm_up": 1000}
+        settings = {"train.samples": 36, "data.validation": None, "train.batch": 32, "train.lr": 8e-4, "train.warm_up": 1000}
         train(configure("diffusion", SOURCE, budget=budget, settings=settings), place)
         return
     record = read_run(place)

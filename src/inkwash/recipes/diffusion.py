@@ -16,10 +16,11 @@ def diffusion(source: str, facts: Facts) -> RunConfig:
     fold = 1 if short <= 12 else 2
     levels = 2 + sum(short > limit for limit in (40, 80, 160))
     options = DiffusionOptions(guidance=1.4, interval=(0.2, 0.6)) if facts.classes else DiffusionOptions()
+    batch, lr = (128, 1.1e-3) if short <= 40 else (32, 8e-4)
     net = UNetConfig(width=64, mults=(1, 2, 4, 4, 4)[:levels], fold=fold)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
         model=DiffusionConfig(shape=(facts.channels, facts.height, facts.width), classes=facts.classes, net=net, options=options),
         objective=DenoisingConfig(mean=-0.4),
-        train=TrainConfig(batch=64 if short <= 40 else 32, optimizer="muon", lr=8e-4, warm_up=2000, decay=1.0, ema_share=0.01),
+        train=TrainConfig(batch=batch, optimizer="muon", lr=lr, warm_up=2000, decay=1.0, ema_share=0.01),
     )
