@@ -21,7 +21,7 @@ from inkwash.data import Loader, View
 from inkwash.inference.draw import draw
 from inkwash.inference.edit import ROUNDS
 from inkwash.inference.evaluate import open_pair
-from inkwash.inference.load import load
+from inkwash.inference.load import Loaded, load
 from inkwash.inference.pictures import grid, save_png
 from inkwash.metrics.paired import psnr
 
@@ -35,20 +35,21 @@ def seam(x: Tensor, top: int, left: int, height: int, width: int) -> float:
 
 
 @torch.no_grad()
-def round_trip(run: str, x: Tensor, label: Tensor | None, steps: int) -> dict:
-    loaded = load(run, precision="fp32")
+def round_trip(loaded: Loaded, x: Tensor, label: Tensor | None, steps: int) -> tuple[dict, Tensor]:
+    """Figures, and the noise of the images."""
     model, cond = loaded.model, Condition(label=label)
     options = loaded.options(steps=steps)
     start = time.perf_counter()
     noise = model.invert(x, cond, options)
     back = model.regenerate(noise, cond, options)
     joined = (y.flatten(0, 2)[None, None] for y in (x, back))  # (1, 1, N C H, W): of the mean squared error of all
-    return {
+    found = {
         "psnr": round(psnr(*joined).item(), 2),
         "worst": round(psnr(x, back).min().item(), 2),
         "noise std": round(noise.std().item(), 3),
         "seconds": round(time.perf_counter() - start, 1),
     }
+    return found, noise
 
 
 def inpainting(run: str, x: Tensor, label: Tensor | None, out: Path, rounds: int) -> dict:
@@ -73,12 +74,10 @@ def inpainting(run: str, x: Tensor, label: Tensor | None, out: Path, rounds: int
 
 
 @torch.no_grad()
-def another_class(run: str, x: Tensor, label: Tensor, steps: int, out: Path) -> None:
-    """Rows of images, and of the same noise under the class two after theirs."""
-    loaded = load(run, precision="fp32")
-    options, wanted = loaded.options(steps=steps), (label + 2) % len(loaded.classes)
-    noise = loaded.model.invert(x, Condition(label=label), options)
-    made = loaded.model.regenerate(noise, Condition(label=wanted), options)
+def another_class(loaded: Loaded, x: Tensor, noise: Tensor, label: Tensor, steps: int, out: Path) -> None:
+    """Rows of images, and of their noise under the class two after theirs."""
+    wanted = Condition(label=(label + 2) % len(loaded.classes))
+    made = loaded.model.regenerate(noise, wanted, loaded.options(steps=steps))
     rows = [part[i : i + 16] for i in range(0, len(x), 16) for part in (x, made)]
     save_png(out / "reclass.png", grid(torch.cat(rows), columns=16, smallest=56), {"run": loaded.name})
 
@@ -91,15 +90,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("editing"))
     args = parser.parse_args()
-    view = View.parse(load(args.run).data["view"])
-    _, held_out = open_pair(args.data, view)
+    exact = load(args.run, precision="fp32")
+    _, held_out = open_pair(args.data, View.parse(exact.data["view"]))
     batch = Loader(held_out, 1, seed=0, augment=False).batch_at(0, args.n)
     x, label = batch.image, batch.cond.label
     args.out.mkdir(parents=True, exist_ok=True)
-    found = {"round trip": round_trip(args.run, x, label, args.steps)}
+    figures, noise = round_trip(exact, x, label, args.steps)
+    found = {"round trip": figures}
     found |= {f"inpainting, {rounds} rounds": inpainting(args.run, x, label, args.out, rounds) for rounds in (0, ROUNDS)}
     if label is not None:
-        another_class(args.run, x[:32], label[:32], args.steps, args.out)
+        another_class(exact, x[:32], noise[:32], label[:32], args.steps, args.out)
     for name, figures in found.items():
         print(f"{name:<24}", figures)
     print(json.dumps(found))

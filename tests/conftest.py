@@ -21,12 +21,12 @@ def _same_start():
 
 
 @pytest.fixture(autouse=True)
-def _no_strangers_left():
+def _no_strangers_left(tmp_path_factory):
     """A person's own file is imported by its name; the next test may have another file of that name."""
-    before = set(sys.modules)
+    before, root = set(sys.modules), str(tmp_path_factory.getbasetemp())
     yield
     for name in set(sys.modules) - before:
-        if "pytest-of-" in (getattr(sys.modules[name], "__file__", None) or ""):
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(root):
             del sys.modules[name]
 
 

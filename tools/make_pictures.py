@@ -2,7 +2,7 @@
 
     python tools/make_pictures.py [--runs DIR] [--out docs/pictures]
 
-DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, few (distilled from the first), and demo, and editing/inpainting-8.png as
+DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, few (distilled from the first), and demo, and editing/ as
 benchmarks/editing.py writes it; what is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into
 the pages.
 """
@@ -110,8 +110,11 @@ def main() -> None:
             print(f"no {run}: {name}.png is left as it is")
     if args.runs and (student := args.runs / "few").is_dir():
         few_steps(args.runs / RUNS[0], student, args.out / "few.png")
-    made = {"demo.png": ("demo/samples.png", "RGB"), "inpainting.png": ("editing/inpainting-8.png", "L")}
-    made["reclass.png"] = ("editing/reclass.png", "L")
+    made = {
+        "demo.png": ("demo/samples.png", "RGB"),
+        "inpainting.png": ("editing/inpainting-8.png", "L"),
+        "reclass.png": ("editing/reclass.png", "L"),
+    }
     for name, (source, mode) in made.items() if args.runs else ():
         if (shown := args.runs / source).is_file():
             with Image.open(shown) as picture:

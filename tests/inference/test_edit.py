@@ -56,6 +56,10 @@ def order(folder, **values):
     return Edit(image=str(folder / "a.png"), **values)
 
 
+def psnr(a, b):
+    return 10 * torch.log10(4 / (a - b).square().mean()).item()
+
+
 def test_known_pixels_come_back_bit_by_bit(model, folder):
     for options in ({}, {"rounds": 2, "steps": 6}, {"solver": "heun"}, {"solver": "ddpm"}, {"clamp": True}, {"guidance": 2.0}):
         done = edit(model, order(folder, mask=str(folder / "m.png"), n=3, label=1, options={"steps": 8, **options}))
@@ -112,7 +116,6 @@ def test_the_way_to_noise_and_back_is_exact(model, folder):
     done = edit(model, order(folder, to=str(folder / "b.png"), n=3))
     out, seen = done.images, done.seen
     other = read_picture(str(folder / "b.png"), model)
-    psnr = lambda a, b: 10 * torch.log10(4 / (a - b).square().mean()).item()  # noqa: E731
     assert psnr(out[0], seen) > 40 and psnr(out[2], other) > 40
     assert psnr(out[1], seen) < 40 and psnr(out[1], other) < 40
     near, far = (edit(model, order(folder, vary=v, n=2)).images for v in (0.02, 1.0))
@@ -132,10 +135,10 @@ def test_sizes(model, folder):
 def test_a_picture_is_read_as_it_is_seen(model, folder):
     seen = read_picture(str(folder / "a.png"), model)
     assert torch.equal(seen, from_uint8(torch.from_numpy(pictures(1, (3, *SIZE), 1)[0].transpose(2, 0, 1).copy())))
-    a, clear = str(folder / "a.png"), to_pil(seen).convert("RGBA")
+    clear = to_pil(seen).convert("RGBA")
     clear.putalpha(Image.open(folder / "m.png").point(lambda v: 255 - v))
     clear.save(folder / "clear.png")
-    assert torch.equal(read_mask(str(folder / "clear.png"), a, model, SIZE), read_mask(str(folder / "m.png"), a, model, SIZE))
+    assert torch.equal(read_mask(str(folder / "clear.png"), SIZE, model, SIZE), read_mask(str(folder / "m.png"), SIZE, model, SIZE))
 
 
 def test_what_cannot_be_edited_is_one_sentence(model, folder):
@@ -189,7 +192,6 @@ def test_guidance_wants_a_class(model, folder):
 
 def test_a_picture_becomes_another_class_through_its_noise(model, folder):
     """The way there is walked under the old class and the way back under the new one; with both the same, nothing changes."""
-    psnr = lambda a, b: 10 * torch.log10(4 / (a - b).square().mean()).item()  # noqa: E731
     same, other = (edit(model, order(folder, was=0, label=label)) for label in (0, 1))
     assert psnr(same.images[0], same.seen) > 40 > psnr(other.images[0], other.seen)
     back = model.model.invert(other.seen[None], Condition(label=torch.tensor([0])), other.options)

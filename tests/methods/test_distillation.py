@@ -158,6 +158,8 @@ def test_guidance_moves_the_goal_within_its_interval():
     wanted = torch.stack([null[0] + 3 * (plain[0] - null[0]), plain[1], null[2]])
     torch.testing.assert_close(out.taught(x, t, label), wanted)
     assert not torch.equal(out.solved(x, t, label)[0], Distillation(DistillationConfig(), ByClass(path)).solved(x, t, label)[0])
+    with pytest.raises(ConfigError, match="the lower one first"):
+        DistillationConfig.parse({"interval": [0.6, 0.2]})
     with pytest.raises(ConfigError, match="trained with classes"):
         Distillation(DistillationConfig(guidance=2.0), Gaussian(path, MU, STD))
 

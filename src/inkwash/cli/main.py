@@ -109,8 +109,8 @@ def edit(
     """Change a picture with a diffusion model: repaint, inpaint, extend, vary, make it another class, or lead it over to another one."""
     from inkwash.cli.edit import run
 
-    wishes = {"image": image, "mask": mask, "to": to, "vary": vary, "label": label, "was": was, "n": n, "seed": seed}
-    wishes["keep_size"] = keep_size
+    wishes = {"image": image, "mask": mask, "to": to, "vary": vary, "label": label, "was": was}
+    wishes |= {"n": n, "seed": seed, "keep_size": keep_size}
     named = {"strength": strength, "solver": solver, "steps": steps, "guidance": guidance}
     run(model, out, wishes, extend, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
 

@@ -1,9 +1,8 @@
 """What can be asked of a diffusion model when it samples."""
 
-import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator
 
 from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
@@ -13,6 +12,15 @@ from inkwash.diffusion.solvers import SOLVERS
 
 Way = Literal["solver", "repaint", "inversion"]
 ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.8}  # solvers with a choice of fresh noise, and the usual share
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= value[0] <= value[1] <= 1:  # nor a number that is none
+        raise ValueError("an interval is two times between 0 and 1, the lower one first")
+    return value
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]  # times at which guidance acts
 
 
 class DiffusionOptions(Options):
@@ -32,7 +40,7 @@ class DiffusionOptions(Options):
     shift: float = Field(2.0, gt=0, allow_inf_nan=False)
     rho: float = Field(7.0, gt=0, allow_inf_nan=False)
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
-    interval: tuple[float, float] = (0.0, 1.0)
+    interval: Interval = (0.0, 1.0)
     eta: float | None = Field(None, ge=0, le=1)
     overshoot: float = Field(1.4, ge=0, le=4)
     order: int = Field(2, ge=1, le=3)
@@ -49,14 +57,6 @@ class DiffusionOptions(Options):
     def _known(cls, value: str) -> str:
         if value not in SOLVERS and not value.startswith(FOREIGN):
             raise ValueError(f"a solver is one of {', '.join(SOLVERS)}, or {FOREIGN}NAME")
-        return value
-
-    @field_validator("interval")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        low, high = value
-        if not (math.isfinite(low) and math.isfinite(high) and 0 <= low <= high <= 1):
-            raise ValueError("an interval is two times between 0 and 1, the lower one first")
         return value
 
     def refuse_idle(self, cond: Condition, classes: bool, way: Way = "solver") -> None:

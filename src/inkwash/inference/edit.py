@@ -84,28 +84,34 @@ class Edited:
     options: Options
 
 
-def read_picture(path: str, loaded: Loaded, keep_size: bool = False) -> Tensor:
-    """A file as the model sees images: (C, H, W) in [-1, 1]. Raises DataError for a file that is no picture."""
+def opened(path: str, what: str = "picture") -> np.ndarray:
+    """The pixels of a file, uint8 (H, W, C). Raises DataError for a file that is no picture."""
     place = Path(path)
     if not place.is_file():
-        raise DataError(f"There is no picture {path}.")
-    pixels = decode(place.read_bytes(), path)
+        raise DataError(f"There is no {what} {path}.")
+    return decode(place.read_bytes(), path)
+
+
+def read_picture(path: str, loaded: Loaded, keep_size: bool = False) -> Tensor:
+    """A file as the model sees images: (C, H, W) in [-1, 1]. Raises DataError for a file that is no picture."""
+    return as_seen(opened(path), loaded, keep_size)
+
+
+def as_seen(pixels: np.ndarray, loaded: Loaded, keep_size: bool) -> Tensor:
+    """Pixels as the model sees images: (C, H, W) in [-1, 1]."""
     channels, *size = loaded.model.config.shape
     known = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
     view = known.override({"size": list(pixels.shape[:2] if keep_size else size), "channels": channels, "random_crop": False})
     return from_uint8(torch.from_numpy(view.prepare(pixels)))
 
 
-def read_mask(path: str, picture: str, loaded: Loaded, size: tuple[int, int]) -> Tensor:
-    """A mask file, (1, H, W) of 0 and 1, brought to `size` as its picture is.
+def read_mask(path: str, shape: tuple[int, int], loaded: Loaded, size: tuple[int, int]) -> Tensor:
+    """A mask file, (1, H, W) of 0 and 1, brought to `size` as its picture is, a file of `shape`.
 
     Raises DataError for one that asks for nothing, or has another shape than the picture, so that they would be cropped differently.
     """
-    place = Path(path)
-    if not place.is_file():
-        raise DataError(f"There is no mask {path}.")
-    pixels = decode(place.read_bytes(), path)
-    (height, width), (tall, wide) = pixels.shape[:2], decode(Path(picture).read_bytes(), picture).shape[:2]
+    pixels = opened(path, "mask")
+    (height, width), (tall, wide) = pixels.shape[:2], shape
     if abs(height * wide - width * tall) > max(wide, tall):  # more than a pixel off once it is as large
         raise DataError(f"The mask {path} is {width}x{height} and the picture {wide}x{tall}: they need the same shape.")
     if pixels.shape[-1] == 4 and (pixels[..., 3] < 255).any():
@@ -128,7 +134,8 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> Edited:
     kind, model = order.kind(), loaded.model
     if "image" not in model.accepts:
         raise ConfigError(f"A {loaded.kind!r} model does not edit images; a diffusion model does.")
-    image = read_picture(order.image, loaded, order.keep_size)
+    pixels = opened(order.image)
+    image = as_seen(pixels, loaded, order.keep_size)
     if kind in ("interpolate", "vary", "reclass"):
         options = loaded.options(**{"steps": STEPS, **order.options})
         return Edited(_through_noise(loaded, order, image, options, on_step), image, None, options)
@@ -139,7 +146,7 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> Edited:
         mask = torch.nn.functional.pad(torch.zeros_like(image[:1]), sides, value=1.0)
         image = torch.nn.functional.pad(image[None], sides, mode="replicate")[0]
     elif kind == "inpaint":
-        mask = read_mask(order.mask, order.image, loaded, tuple(image.shape[-2:]))
+        mask = read_mask(order.mask, pixels.shape[:2], loaded, tuple(image.shape[-2:]))
     rounds = {} if "solver" in order.options or not isinstance(model, Inverter) else {"rounds": ROUNDS}  # RePaint wants a mean
     usual = {"strength": STRENGTH} if mask is None else rounds
     options = loaded.options(**usual | order.options)

@@ -30,6 +30,7 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective
+from inkwash.diffusion.options import Interval
 from inkwash.diffusion.path import stretch, toward_rows
 
 SOFT = 1e-6  # under the root of the norm: an image that is right has a gradient of zero
@@ -48,7 +49,7 @@ class DistillationConfig(ObjectiveConfig):
     teacher_steps: int = Field(8, ge=1)
     overshoot: float = Field(1.7, ge=0)
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
-    interval: tuple[float, float] = (0.0, 1.0)
+    interval: Interval = (0.0, 1.0)
     label_dropout: float = Field(0.1, ge=0, le=1)
 
     def build(self, model: Model) -> "Distillation":
