@@ -63,8 +63,14 @@ def extract(net: FeatureNet, images: Tensor | Iterable[Tensor], batch: int = 128
     """
     device = next(net.parameters()).device
     batches = images.split(batch) if isinstance(images, Tensor) else images
-    parts = [net(b.to(device)).cpu() for b in batches]
-    return torch.cat(parts) if parts else torch.empty(0, net.dim)
+    out, n = torch.empty(0, net.dim), 0
+    for b in batches:
+        part = net(b.to(device)).cpu()
+        if n + len(part) > len(out):  # one block that doubles: many small ones between the network's large ones would scatter memory
+            out = torch.cat([out[:n], part.new_empty(max(n, 4096, len(part)), net.dim)])
+        out[n : n + len(part)] = part
+        n += len(part)
+    return out[:n]
 
 
 def weight_hash(weights: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,79 @@
+"""Frechet distances of several runs or files of images, side by side, with the spread over sampling seeds.
+
+usage: python benchmarks/distances.py NAME=WHAT[,WHAT...] ... --data DATA [-n 10000] [--seeds 3] [--extractors own,squeezenet:FILE]
+
+WHAT is a run, of which n images are drawn from each of `seeds` seed sets with its defaults and labels as in the data, or the .npy that
+another library left: uint8 (N, H, W) or (N, H, W, C), a file for each seed. The first NAME is the measure: the last column is its
+distance as a share of each other's. The last line is JSON.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkwash.data import View
+from inkwash.inference.evaluate import open_pair, reference, silent
+from inkwash.inference.features import extractor
+from inkwash.inference.load import load
+from inkwash.metrics.features.base import extract
+from inkwash.metrics.frechet import frechet_distance, moments
+
+
+def pictures(path: str) -> Tensor:
+    """A .npy as float (N, C, H, W) in [-1, 1]."""
+    images = torch.from_numpy(np.load(path))
+    images = images[..., None] if images.ndim == 3 else images
+    return images.movedim(-1, 1).float() / 127.5 - 1
+
+
+def sets(what: str, n: int, seeds: int) -> Iterator[Tensor]:
+    """One set of images for each file, and `seeds` for each run."""
+    for path in what.split(","):
+        if Path(path).suffix == ".npy":
+            yield pictures(path)[:n]
+        else:
+            model = load(path)
+            for k in range(seeds):
+                yield torch.cat(list(model.sample_batches(n, k * 10**6, None, 125)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("named", nargs="+")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("-n", type=int, default=10000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--extractors", default="own", help="as inkwash evaluate takes them, separated by commas")
+    args = parser.parse_args()
+    train, held_out = open_pair(args.data, View())
+    nets = {}
+    for spec in args.extractors.split(","):
+        net = extractor(spec)
+        nets[spec.partition(":")[0]] = net, reference(net, train, held_out, args.n, silent)
+    found: dict[str, dict[str, list[float]]] = {}
+    for named in args.named:
+        name, _, what = named.partition("=")
+        found[name] = {key: [] for key in nets}
+        for images in sets(what, args.n, args.seeds):
+            for key, (net, known) in nets.items():
+                found[name][key].append(round(frechet_distance(moments(extract(net, images)), known.moments), 3))
+        print(f"{name:<16}", *(f"{key} {line(values)}" for key, values in found[name].items()), sep="  ", flush=True)
+    ours = next(iter(found.values()))
+    for name, values in list(found.items())[1:]:
+        print(f"as a share of {name}:", *(f"{key} {statistics.fmean(ours[key]) / statistics.fmean(values[key]):.3f}" for key in nets))
+    print(json.dumps(found))
+
+
+def line(values: list[float]) -> str:
+    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
