@@ -16,7 +16,7 @@ def diffusion(source: str, facts: Facts) -> RunConfig:
     fold = 1 if short <= 12 else 2
     levels = 2 + sum(short > limit for limit in (40, 80, 160))
     options = DiffusionOptions(guidance=1.4, interval=(0.2, 0.6)) if facts.classes else DiffusionOptions()
-    batch, lr = (128, 1.1e-3) if short <= 40 else (32, 8e-4)
+    batch, lr = (128, 1.5e-3) if short <= 40 else (32, 8e-4)
     net = UNetConfig(width=64, mults=(1, 2, 4, 4, 4)[:levels], fold=fold)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
