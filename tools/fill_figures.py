@@ -56,8 +56,19 @@ TABLES = {
             "fashion.gan": {"en": "`gan`", "zh": "`gan`"},
             "fashion.vae": {"en": "`vae`", "zh": "`vae`"},
             "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32", "zh": "`diffusion`，仅用 AVX2，fp32"},
-            "fashion.diffusion5000": {"en": "`diffusion`, 5,000 samples", "zh": "`diffusion`，5,000 个样本"},
-            "fashion.prototype": {"en": "a flow prototype of 150 lines, 5,000 samples", "zh": "150 行的流匹配原型，5,000 个样本"},
+        },
+    ),
+    "peers": (
+        {"en": "10 minutes of one sitting, FD", "zh": "同一次测量中的 10 分钟，FD"},
+        {
+            "fd": {"en": "our extractor", "zh": "我们的特征网络"},
+            "squeeze": {"en": "SqueezeNet", "zh": "SqueezeNet"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+        },
+        {
+            "peers.inkwash": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
+            "peers.first": {"en": "its first recipe, a usual U-Net", "zh": "它最初的配方，常见的 U-Net"},
+            "peers.diffusers": {"en": "diffusers' `UNet2DModel`", "zh": "diffusers 的 `UNet2DModel`"},
         },
     ),
     "train_step": (

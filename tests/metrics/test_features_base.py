@@ -48,6 +48,12 @@ def test_extract_batches_and_detaches():
     assert extract(Mean(), []).shape == (0, 3)
 
 
+def test_extract_keeps_every_row_as_its_block_grows():
+    x = torch.rand(9000, 3, 1, 1)
+    torch.testing.assert_close(extract(Mean(), x.split(700)), x[:, :, 0, 0])
+    torch.testing.assert_close(extract(Mean(), [x]), x[:, :, 0, 0])
+
+
 def test_weight_hash_sees_names_values_and_types_only():
     w = {"a": torch.arange(4.0), "b": torch.ones(2, 2)}
     assert weight_hash(w) == weight_hash(dict(reversed(w.items())))
