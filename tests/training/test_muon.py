@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from inkwash.nn.layers import VectorLinear
-from inkwash.training.muon import SIZE, Muon, as_matrix, as_weight, matrices, orthogonalise
+from inkwash.training.muon import SIZE, Muon, as_matrix, as_weight, matrices, orthogonalise, quintic
 
 
 def net():
@@ -43,6 +43,19 @@ def test_singular_values_end_near_one(shape, dtype):
     u, _, v = torch.linalg.svd(g, full_matrices=False)
     cosine = torch.nn.functional.cosine_similarity(found.float().flatten(1), (u @ v).flatten(1))
     assert cosine.min() > 0.95, "the directions are kept"
+
+
+def test_wide_matrices_take_the_same_iteration_by_their_squares():
+    """Of singular values from 1 down to 1e-5: the small ones are lifted as far."""
+    g = torch.Generator().manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(2, 48, 500, generator=g), full_matrices=False)
+    x = u * torch.logspace(0, -5, 48) @ v
+    plain = x / x.norm(dim=(-2, -1), keepdim=True)
+    for _ in range(5):
+        plain = quintic(plain @ plain.mT) @ plain
+    torch.testing.assert_close(orthogonalise(x), plain, atol=3e-4, rtol=1e-2)
+    torch.testing.assert_close(orthogonalise(x.mT), plain.mT, atol=3e-4, rtol=1e-2)
+    torch.testing.assert_close(orthogonalise(x.double()).float(), plain, atol=3e-4, rtol=1e-2)
 
 
 @pytest.mark.parametrize("half", [False, True])
