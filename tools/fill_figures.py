@@ -67,6 +67,7 @@ TABLES = {
         },
         {
             "peers.inkwash": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
+            "peers.three": {"en": "the same after 3 minutes", "zh": "同上，训练 3 分钟"},
             "peers.first": {"en": "its first recipe, a usual U-Net", "zh": "它最初的配方，常见的 U-Net"},
             "peers.diffusers": {"en": "diffusers' `UNet2DModel`", "zh": "diffusers 的 `UNet2DModel`"},
         },

@@ -7,8 +7,9 @@ from torch import nn
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
+from inkwash.diffusion.grids import GRIDS
 from inkwash.diffusion.path import PATHS
-from inkwash.methods.diffusion import StudentConfig
+from inkwash.methods.diffusion import StudentConfig, StudentOptions
 from inkwash.methods.distillation import Distillation, DistillationConfig
 
 MU, STD, N = 0.3, 0.45, 512
@@ -23,6 +24,12 @@ class Gaussian(nn.Module):
         self.path, self.draws = path, draws
         self.mean, self.std = nn.Parameter(torch.tensor(mean)), nn.Parameter(torch.tensor(std))
         self.config = type("Config", (), {"classes": ()})
+
+    def default_options(self):
+        return StudentOptions()
+
+    def grid(self, options):
+        return GRIDS[options.grid](self.path, options.steps)
 
     def to_latent(self, image):
         return image
@@ -165,5 +172,7 @@ def test_guidance_moves_the_goal_within_its_interval():
 
 
 def test_a_student_is_sampled_where_it_learned():
+    model = StudentConfig(shape=(1, 8, 8), net={"width": 8}, options={"grid": "shifted", "shift": 0.5}).build()
+    assert Distillation(DistillationConfig(), model).times == pytest.approx([0.999, 0.6, 1 / 3, 1 / 7], abs=2e-3)
     with pytest.raises(ConfigError, match="sample where it learns"):
         Distillation(DistillationConfig(steps=2), StudentConfig(shape=(1, 8, 8), net={"width": 8}).build())

@@ -11,7 +11,7 @@ from inkwash.diffusion.schedulers import FOREIGN
 from inkwash.diffusion.solvers import SOLVERS
 
 Way = Literal["solver", "repaint", "inversion"]
-ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.8}  # solvers with a choice of fresh noise, and the usual share
+ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.9}  # solvers with a choice of fresh noise, and the usual share
 
 
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:
@@ -27,7 +27,7 @@ class DiffusionOptions(Options):
     """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie; shift: of
     sigma in the grid "shifted"; rho: of "karras". guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts.
 
-    eta: fresh noise in ddim (0 unless said) and dpmpp-2m (0.8 unless said, which corrects what the network gets wrong), 0 none to 1 as
+    eta: fresh noise in ddim (0 unless said) and dpmpp-2m (0.9 unless said, which corrects what the network gets wrong), 0 none to 1 as
     ddpm. overshoot: dpmpp-2m's extrapolation times this, 1 for the textbook's. order: unipc's. churn: noise that heun adds and removes.
     clamp: keep every estimate of the image within the range of pixels. size: (height, width) other than that of training. tile: side of
     the tiles that a larger image is made of, 0 for none; overlap: theirs. strength: with an image to start from, how much of the noise

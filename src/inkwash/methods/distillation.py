@@ -37,7 +37,7 @@ SOFT = 1e-6  # under the root of the norm: an image that is right has a gradient
 
 
 class DistillationConfig(ObjectiveConfig):
-    """steps: of the uniform grid at whose levels the student learns. ends: share of rows at its first level, pure noise.
+    """steps: of the model's grid (its options), at whose levels the student learns. ends: share of rows at its first level, pure noise.
 
     teacher_steps, overshoot: of the teacher's solver; 8 and 1.7 err least for their cost. guidance: of the teacher, at times in
     interval; above 1 the student learns a flow that shows the class more clearly. label_dropout: share of rows.
@@ -45,7 +45,7 @@ class DistillationConfig(ObjectiveConfig):
 
     kind: Literal["distillation"] = "distillation"
     steps: int = Field(4, ge=1)
-    ends: float = Field(0.4, ge=0, le=1)
+    ends: float = Field(0.15, ge=0, le=1)
     teacher_steps: int = Field(8, ge=1)
     overshoot: float = Field(1.7, ge=0)
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -61,9 +61,10 @@ class Distillation(Objective):
 
     def __init__(self, config: DistillationConfig, model: Model):
         super().__init__(config, model)
-        asked = getattr(getattr(model.config, "options", None), "steps", config.steps)
-        if asked != config.steps:
-            raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {asked}: sample where it learns.")
+        options = model.default_options()
+        if options.steps != config.steps:
+            raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {options.steps}: sample where it learns.")
+        self.times = [t for t, _, _ in model.grid(options)[:-1]]
         if config.guidance != 1 and not model.config.classes:
             raise ConfigError("objective.guidance needs a model that was trained with classes.")
         self.teacher = copy.deepcopy(model).requires_grad_(False)
@@ -72,7 +73,7 @@ class Distillation(Objective):
         """Times at which the student guesses, (N,): points of the grid, the first for some rows, any for the others."""
         u, k = step.rng.uniform(), self.config.steps
         rest = ((u - self.config.ends) / max(1 - self.config.ends, 1e-6) * k).long().clamp(0, k - 1)
-        return self.model.path.start * (1 - torch.where(u < self.config.ends, 0, rest) / k)
+        return torch.tensor(self.times, device=u.device)[torch.where(u < self.config.ends, 0, rest)]
 
     def taught(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         """The teacher's D, guided where that is asked for."""
