@@ -3,8 +3,8 @@
 usage: python benchmarks/distances.py NAME=WHAT[,WHAT...] ... --data DATA [-n 10000] [--seeds 3] [--extractors own,squeezenet:FILE]
 
 WHAT is a run, of which n images are drawn from each of `seeds` seed sets with its defaults and labels as in the data, or the .npy that
-another library left: uint8 (N, H, W) or (N, H, W, C), a file for each seed. The first NAME is the measure: the last column is its
-distance as a share of each other's. The last line is JSON.
+another library left: uint8 (N, H, W) or (N, H, W, C), a file for each seed. Then the first NAME's distance is
+given as a share of each other's. The last line is JSON.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from solvers import measures
 from torch import Tensor
 
+from inkwash.core.pixels import from_uint8
 from inkwash.data import View
-from inkwash.inference.evaluate import open_pair, reference, silent
-from inkwash.inference.features import extractor
+from inkwash.inference.evaluate import open_pair
 from inkwash.inference.load import load
 from inkwash.metrics.features.base import extract
 from inkwash.metrics.frechet import frechet_distance, moments
@@ -29,7 +30,7 @@ def pictures(path: str) -> Tensor:
     """A .npy as float (N, C, H, W) in [-1, 1]."""
     images = torch.from_numpy(np.load(path))
     images = images[..., None] if images.ndim == 3 else images
-    return images.movedim(-1, 1).float() / 127.5 - 1
+    return from_uint8(images.movedim(-1, 1))
 
 
 def sets(what: str, n: int, seeds: int) -> Iterator[Tensor]:
@@ -40,7 +41,7 @@ def sets(what: str, n: int, seeds: int) -> Iterator[Tensor]:
         else:
             model = load(path)
             for k in range(seeds):
-                yield torch.cat(list(model.sample_batches(n, k * 10**6, None, 125)))
+                yield model.sample(n, k * 10**6, None, 125)
 
 
 def main() -> None:
@@ -52,10 +53,7 @@ def main() -> None:
     parser.add_argument("--extractors", default="own", help="as inkwash evaluate takes them, separated by commas")
     args = parser.parse_args()
     train, held_out = open_pair(args.data, View())
-    nets = {}
-    for spec in args.extractors.split(","):
-        net = extractor(spec)
-        nets[spec.partition(":")[0]] = net, reference(net, train, held_out, args.n, silent)
+    nets = measures(args.extractors, train, held_out, args.n)
     found: dict[str, dict[str, list[float]]] = {}
     for named in args.named:
         name, _, what = named.partition("=")

@@ -16,14 +16,20 @@ import time
 
 import torch
 
-from inkwash.data import View
-from inkwash.inference.evaluate import open_pair, reference, silent
+from inkwash.data import Dataset, View
+from inkwash.inference.evaluate import Reference, open_pair, reference, silent
 from inkwash.inference.features import extractor
 from inkwash.inference.load import Loaded, load
-from inkwash.metrics.features.base import extract
+from inkwash.metrics.features.base import FeatureNet, extract
 from inkwash.metrics.frechet import frechet_distance, moments
 
 SOLVERS = ("ddim", "dpmpp-2m", "dpmpp-2m eta=0 overshoot=1", "unipc", "heun", "ddpm", "dpmpp-2m-sde")
+
+
+def measures(specs: str, train: Dataset, held_out: Dataset, n: int) -> dict[str, tuple[FeatureNet, Reference]]:
+    """Feature networks by name, each with what it sees in the data."""
+    nets = {spec.partition(":")[0]: extractor(spec) for spec in specs.split(",")}
+    return {name: (net, reference(net, train, held_out, n, silent)) for name, net in nets.items()}
 
 
 def steps_of(solver: str, evaluations: int) -> int:
@@ -67,10 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     model = load(args.run)
     train, held_out = open_pair(args.data, View.parse(model.data["view"]))
-    nets = {}
-    for spec in args.extractors.split(","):
-        net = extractor(spec)
-        nets[spec.partition(":")[0]] = net, reference(net, train, held_out, args.n, silent)
+    nets = measures(args.extractors, train, held_out, args.n)
     found = {"default": cell(model, nets, args.n, args.seeds, {})}
     show("default", found["default"], nets)
     for solver in filter(None, args.solvers.split(",")):
