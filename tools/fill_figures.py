@@ -68,8 +68,23 @@ TABLES = {
         {
             "peers.inkwash": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
             "peers.three": {"en": "the same after 3 minutes", "zh": "同上，训练 3 分钟"},
+            "peers.hour": {"en": "the same after 60 minutes, `train.compile=true`", "zh": "同上，训练 60 分钟，`train.compile=true`"},
             "peers.first": {"en": "its first recipe, a usual U-Net", "zh": "它最初的配方，常见的 U-Net"},
             "peers.diffusers": {"en": "diffusers' `UNet2DModel`", "zh": "diffusers 的 `UNet2DModel`"},
+        },
+    ),
+    "cifar": (
+        {"en": "CIFAR-10 (JPEG), 60 minutes", "zh": "CIFAR-10（JPEG），60 分钟"},
+        {
+            "fd": {"en": "FD", "zh": "FD"},
+            "squeeze": {"en": "SqueezeNet", "zh": "SqueezeNet"},
+            "bound": {"en": "bits/dim (bound)", "zh": "bits/dim（变分界）"},
+            "density": {"en": "bits/dim, density", "zh": "bits/dim，密度"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+        },
+        {
+            "cifar.floor": {"en": "held-out real images (floor)", "zh": "留出的真实图像（下限）"},
+            "cifar.hour": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
         },
     ),
     "train_step": (

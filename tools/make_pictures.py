@@ -2,7 +2,7 @@
 
     python tools/make_pictures.py [--runs DIR] [--out docs/pictures]
 
-DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, few (distilled from the first), and demo, and editing/ as
+DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, few (distilled from the first), and demo, and editing/ as
 benchmarks/editing.py writes it; what is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into
 the pages.
 """
@@ -18,7 +18,7 @@ from inkwash.data.scenes import Settings, captions, render, sample
 from inkwash.inference.load import load
 from inkwash.inference.pictures import grid, save_png, to_pil
 
-RUNS = ("fashion-diffusion", "fashion-gan", "fashion-vae")
+RUNS = ("fashion-diffusion", "fashion-gan", "fashion-vae", "cifar-diffusion")
 MOST = 400_000  # bytes of one picture
 COLUMNS, ROWS, SIDE, SCALE, GAP, LINE, LINES = 5, 3, 64, 2, 16, 15, 4
 CHINESE = (  # fonts that hold Chinese characters, where systems keep them
