@@ -2,7 +2,7 @@
 
     python tools/make_pictures.py [--runs DIR] [--out docs/pictures]
 
-DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, few (distilled from the first), and demo, and editing/ as
+DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, few (distilled from the first) and demo, and editing/ as
 benchmarks/editing.py writes it; what is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into
 the pages.
 """

@@ -46,7 +46,7 @@ def test_every_edit_writes_its_pictures_and_what_made_them(name, args, count, si
 
 @pytest.mark.parametrize("args, words", [
     (["--mask", "mask.png", "--vary", "0.5"], "One edit at a time: inpaint and vary"),
-    (["--vary", "0.5", "--strength", "0.2"], "strength: there is no image"),
+    (["--vary", "0.5", "--strength", "0.2"], "strength: the way to noise and back has its own"),
     (["--vary", "0.5", "--solver", "heun"], "solver: the way to noise and back has its own"),
     (["--guidance", "3"], "guidance: no class is asked for"),
     (["--mask", "mask.png", "-o", "eta=0.3"], "eta: repaint takes no share"),

@@ -187,7 +187,8 @@ def test_guidance_wants_a_class(model, folder):
     for more in ({}, {"mask": str(folder / "m.png")}):
         with pytest.raises(ConfigError, match="guidance: no class is asked for"):
             edit(model, order(folder, **more, options={"guidance": 5.0, "steps": 2}))
-        assert edit(model, order(folder, **more, label=0, options={"guidance": 5.0, "steps": 2})).options.guidance == 5
+        plain, guided = (edit(model, order(folder, **more, label=0, options={"guidance": g, "steps": 2})) for g in (1.0, 5.0))
+        assert guided.images.isfinite().all() and not torch.equal(plain.images, guided.images)
 
 
 def test_a_picture_becomes_another_class_through_its_noise(model, folder):
@@ -205,6 +206,19 @@ def test_a_mask_has_the_shape_of_its_picture(model, folder):
     mask_file(folder / "twice.png", (32, 24), (8, 6, 24, 18))
     twice, usual = (edit(model, order(folder, mask=str(folder / m), options={"steps": 2})) for m in ("twice.png", "m.png"))
     assert torch.equal(twice.mask, usual.mask)
+    model.data["view"] = {"size": list(SIZE), "channels": 3, "fit": "window"}  # cut from the middle, not scaled
+    try:
+        for name, k in (("large.png", 4), ("small.png", 2)):
+            mask_file(folder / name, (16 * k, 12 * k), (8 * k, 6 * k, 16 * k, 12 * k))
+        Image.new("RGB", (48, 64)).save(folder / "fourfold.png")
+        large, small = (edit(model, Edit(image=str(folder / "fourfold.png"), mask=str(folder / m), options={"steps": 1}))
+                        for m in ("large.png", "small.png"))  # fmt: skip
+        assert torch.equal(large.mask, small.mask) and large.mask.mean() == 0.25
+        mask_file(folder / "corner.png", (64, 48), (0, 0, 4, 4))
+        with pytest.raises(DataError, match="Nothing white is left"):
+            edit(model, Edit(image=str(folder / "fourfold.png"), mask=str(folder / "corner.png")))
+    finally:
+        del model.data["view"]
     mask_file(folder / "wide.png", (16, 48), (4, 3, 12, 9))
     with pytest.raises(DataError, match="48x16 and the picture 12x16"):
         edit(model, order(folder, mask=str(folder / "wide.png")))

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from inkwash.core.errors import ConfigError
 from inkwash.diffusion.path import Denoiser, Grid, Path, gap, toward
+
+POINTS = 64  # of the fine grid that a model's own is chosen from
 
 
 def of_times(path: Path, times: Sequence[float]) -> Grid:
@@ -49,7 +50,7 @@ def shifted(path: Path, steps: int, shift: float = 2.0, start: float | None = No
     return of_times(path, [start, *(min(t, start * (1 - 1e-6 * (i + 1))) for i, t in enumerate(inner)), 0.0])
 
 
-def local_errors(denoise: Denoiser, x: Tensor, path: Path, points: int = 64) -> tuple[Grid, Tensor]:
+def local_errors(denoise: Denoiser, x: Tensor, path: Path, points: int = POINTS) -> tuple[Grid, Tensor]:
     """How far one first-order step lands from a fine solution, for every pair of points of a fine grid.
 
     x: noise (N, C, H, W) at the path's start. Returns the fine grid, denser where there is little noise, and errors
@@ -74,7 +75,7 @@ def local_errors(denoise: Denoiser, x: Tensor, path: Path, points: int = 64) -> 
     for i in range(points):
         for j in range(i + 1, points + 1):
             landed = toward(states[i], estimates[i], fine[i], fine[j])
-            errors[i, j] = (landed - states[j]).double().square().mean().sqrt() / (fine[j][1] + fine[j][2])
+            errors[i, j] = (landed - states[j]).square().mean().sqrt().item() / (fine[j][1] + fine[j][2])
     return fine, errors
 
 
@@ -99,9 +100,7 @@ def cheapest(cost: Tensor, steps: int) -> list[int]:
 
 
 def chosen(fine: Grid, errors: Tensor, steps: int, power: float = 2.0) -> Grid:
-    """The grid whose single steps err least, errors^power summed. (Reference 3.) Raises ConfigError for more steps than were tried."""
-    if steps > len(fine) - 1:
-        raise ConfigError(f"The grid 'own' is chosen among {len(fine) - 1} steps: take another grid for {steps}.")
+    """The grid whose single steps err least, errors^power summed. (Reference 3.) Raises ValueError for more steps than were tried."""
     return [fine[i] for i in cheapest(errors**power, steps)]
 
 

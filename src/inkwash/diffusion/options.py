@@ -31,7 +31,7 @@ class DiffusionOptions(Options):
     ddpm. overshoot: dpmpp-2m's extrapolation times this, 1 for the textbook's. order: unipc's. churn: noise that heun adds and removes.
     clamp: keep every estimate of the image within the range of pixels. size: (height, width) other than that of training. tile: side of
     the tiles that a larger image is made of, 0 for none; overlap: theirs. strength: with an image to start from, how much of the noise
-    it gets. rounds: with known pixels, passes of RePaint, 0 for none.
+    it gets. rounds: with known pixels, passes of RePaint along DDPM's chain with its small variance, 0 for none.
     """
 
     solver: str = "dpmpp-2m"
@@ -82,6 +82,7 @@ class DiffusionOptions(Options):
             ("churn", "only heun takes it", self.churn and walker != "heun"),
             ("size", "an image keeps its own", self.size and (there_and_back or cond.image is not None)),
             ("overlap", "there are no tiles", not self.tile),
+            ("strength", of_its_own, there_and_back),
             ("strength", "there is no image to start from", self.strength < 1 and cond.image is None),
             ("rounds", "there is no mask", self.rounds and cond.mask is None),
         ]

@@ -30,11 +30,19 @@ ON_VP = (
 )
 
 
-def make_scheduler(name: str, path: Path) -> Any:
-    """A scheduler of diffusers on our path; "Scheduler" may be left off its name.
+def make_scheduler(name: str, path: Path, steps: int) -> Any:
+    """A scheduler of diffusers on our path, with its steps set; `diffusers:` before its name and "Scheduler" after it may be left off.
 
-    Raises ConfigError where diffusers is missing, or has none such, or for another path.
+    Raises ConfigError where diffusers is missing, or has none such, or for another path, or for more steps than its chain has.
     """
+    if steps > CHAIN:
+        raise ConfigError(f"A scheduler of diffusers takes up to {CHAIN} steps, {steps} were asked for.")
+    scheduler = _unset(name.removeprefix(FOREIGN), path)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def _unset(name: str, path: Path) -> Any:
     try:
         import diffusers
     except ImportError:
@@ -54,33 +62,31 @@ def make_scheduler(name: str, path: Path) -> Any:
     return kind(**{k: v for k, v in wishes.items() if k in inspect.signature(kind).parameters})
 
 
+def scheduler_times(scheduler: Any, path: Path) -> list[float]:
+    """t at each of its steps, all of which ask for an estimate."""
+    if path.name == "flow":
+        return [min(float(step) / CHAIN, path.start) for step in scheduler.timesteps]
+    return [path.start * (float(step) + 1) / CHAIN for step in scheduler.timesteps]
+
+
 def with_scheduler(
-    name: str,
+    scheduler: Any,
     denoise: Denoiser,
     x: Tensor,
     path: Path,
-    steps: int,
     generators: list[torch.Generator],
     on_step: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Walk from noise x at the path's start with a scheduler of diffusers. generators: of each row, for random steps.
-
-    Raises ConfigError for a scheduler that is unknown or does not fit the path.
-    """
-    if steps > CHAIN:
-        raise ConfigError(f"A scheduler of diffusers takes up to {CHAIN} steps, {steps} were asked for.")
-    scheduler = make_scheduler(name, path)
-    scheduler.set_timesteps(steps)
+    """Walk from noise x at the path's start with what `make_scheduler` made. generators: of each row, for random steps."""
     x = x / path.at(path.start)[2] * float(scheduler.init_noise_sigma if hasattr(scheduler, "init_noise_sigma") else 1.0)
     random = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    flow, total = path.name == "flow", len(scheduler.timesteps)
-    for i, step in enumerate(scheduler.timesteps):
-        if flow:
-            t = min(float(step) / CHAIN, path.start)
+    times = scheduler_times(scheduler, path)
+    for i, (step, t) in enumerate(zip(scheduler.timesteps, times)):
+        if path.name == "flow":
             out = (x - denoise(x, t)) / t  # the velocity, noise - x0
         else:
-            out = denoise(scheduler.scale_model_input(x, step), path.start * (float(step) + 1) / CHAIN)
+            out = denoise(scheduler.scale_model_input(x, step), t)
         x = scheduler.step(out, step, x, return_dict=False, **random)[0]
         if on_step:
-            on_step(i + 1, total)
+            on_step(i + 1, len(times))
     return x

@@ -204,8 +204,3 @@ SOLVERS = {
     "heun": heun,
     "unipc": unipc,
 }
-
-
-def evaluations(solver: str, steps: int) -> int:
-    """Denoiser calls that one image costs on a grid that ends in s = 0."""
-    return 2 * steps - 1 if solver == "heun" else steps

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
@@ -108,7 +109,7 @@ def as_seen(pixels: np.ndarray, loaded: Loaded, keep_size: bool) -> Tensor:
 def read_mask(path: str, shape: tuple[int, int], loaded: Loaded, size: tuple[int, int]) -> Tensor:
     """A mask file, (1, H, W) of 0 and 1, brought to `size` as its picture is, a file of `shape`.
 
-    Raises DataError for one that asks for nothing, or has another shape than the picture, so that they would be cropped differently.
+    Raises DataError for one that asks for nothing, or has another shape than the picture, or whose white is cut away with the margins.
     """
     pixels = opened(path, "mask")
     (height, width), (tall, wide) = pixels.shape[:2], shape
@@ -118,11 +119,15 @@ def read_mask(path: str, shape: tuple[int, int], loaded: Loaded, size: tuple[int
         wanted = 255 - pixels[..., 3:]  # transparent: make anew
     else:
         wanted = to_channels(pixels, 1)
+    if wanted.max() <= 127:
+        raise DataError(f"The mask {path} is black all over: white is where something new is made.")
+    if (height, width) != shape:
+        wanted = np.asarray(Image.fromarray(wanted[..., 0]).resize((wide, tall), Image.Resampling.BILINEAR))[..., None]
     known = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
     view = View(size=size, channels=1, fit=known.fit, background=(0, 0, 0))
     mask = torch.from_numpy((view.prepare(np.ascontiguousarray(wanted)) > 127).astype(np.float32))
     if not mask.any():
-        raise DataError(f"The mask {path} is black all over: white is where something new is made.")
+        raise DataError(f"Nothing white is left of the mask {path} once it is {size[1]}x{size[0]} as its picture.")
     return mask
 
 

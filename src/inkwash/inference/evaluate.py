@@ -241,7 +241,7 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
                 on_step(min(start + batch, n), n)
     out = []
     for name, parts in values.items():
-        v = torch.cat(parts).double().cpu()
+        v = torch.cat(parts).cpu().double()
         tag, against = None, data.fingerprint()
         if name == "bpd":
             tag, against = model.tag, f"{against}, {model.levels} levels"

@@ -17,10 +17,10 @@ Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weig
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Discriminator, Field, PositiveInt, Tag
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from inkwash.core.batch import Batch, Condition, Step
@@ -30,26 +30,18 @@ from inkwash.core.model import Density, Inverter, Likelihood, Model, OnStep, Sam
 from inkwash.core.objective import Objective
 from inkwash.core.rng import Rng, mix
 from inkwash.diffusion.editing import invert, repaint
-from inkwash.diffusion.grids import GRIDS, chosen, karras, local_errors
+from inkwash.diffusion.grids import GRIDS, POINTS, chosen, karras, local_errors
 from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
 from inkwash.diffusion.likelihood import discretised, flow_log_density, learned_log_var, posterior, prior_kl, step_kl
 from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, PathName, Prediction, clean, scales, stretch, target
-from inkwash.diffusion.schedulers import FOREIGN, with_scheduler
-from inkwash.diffusion.solvers import SOLVERS, evaluations
-from inkwash.nn.dit import DiTConfig
+from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
+from inkwash.diffusion.solvers import SOLVERS
+from inkwash.nn.denoisers import Net
 from inkwash.nn.unet import UNetConfig
 
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
-
-
-def _kind(net: Any) -> Any:
-    """A network's kind; the U-Net where a dictionary names none."""
-    return net.get("kind", "unet") if isinstance(net, dict) else getattr(net, "kind", None)
-
-
-Net = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DiTConfig, Tag("dit")], Discriminator(_kind)]
 
 
 class DiffusionConfig(ModelConfig):
@@ -67,6 +59,13 @@ class DiffusionConfig(ModelConfig):
     learned_variance: bool = False
     net: Net = UNetConfig()
     options: DiffusionOptions = DiffusionOptions()
+
+    @field_validator("net")
+    @classmethod
+    def _no_text(cls, value: Any) -> Any:
+        if value.context is not None:
+            raise ValueError("net.context is for models of text: nothing here would be attended to")
+        return value
 
     def build(self) -> "Diffusion":
         return Diffusion(self)
@@ -127,8 +126,18 @@ class Estimator(Model, Sampler):
         return self.config.options.unsaid()
 
     def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
-        way = "repaint" if cond.mask is not None and options.rounds else "solver"
-        options.refuse_idle(cond, bool(self.config.classes), way)
+        repainted = cond.mask is not None and options.rounds > 0
+        options.refuse_idle(cond, bool(self.config.classes), "repaint" if repainted else "solver")
+        if options.grid == "own" and options.steps > POINTS:
+            raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
+        if repainted:
+            return
+        if options.solver.startswith(FOREIGN):
+            if options.strength < 1:
+                raise ConfigError("A scheduler of diffusers starts from noise alone: for a strength below 1, use a solver of our own.")
+            make_scheduler(options.solver, self.path, options.steps)
+        if options.solver == "ddpm" and self.config.learned_variance and options.tile:
+            raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
 
     def asked(self, cond: Condition, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
         """The denoiser with everything that the options ask for."""
@@ -151,7 +160,10 @@ class Estimator(Model, Sampler):
         start = options.strength * self.path.start
         if options.strength == 1:
             return grid
-        return [self.path.at(start), *(point for point in grid if point[0] < start * (1 - 1e-6))]
+        later = [point for point in grid if point[0] < start]
+        if len(later) > 1 and start - later[0][0] < (later[0][0] - later[1][0]) / 2:
+            del later[0]  # a sliver of a step, from which a multistep solver would extrapolate far
+        return [self.path.at(start), *later]
 
     @torch.no_grad()
     def errors(self) -> tuple[Grid, Tensor]:
@@ -167,8 +179,9 @@ class Estimator(Model, Sampler):
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         self.refuse(options, cond)
         given, mask = None if cond.image is None else self.to_latent(cond.image), cond.mask
+        repainted = mask is not None and options.rounds > 0
         shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
-        shares: dict[float, Tensor] | None = {} if options.solver == "ddpm" and self.config.learned_variance else None
+        shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
         denoise, grid = self.asked(cond, options, shares), self.grid(options)
         noise = lambda: rng.normal(*shape)  # noqa: E731
         _, a, s = grid[0]
@@ -177,20 +190,18 @@ class Estimator(Model, Sampler):
             x = a * given + x
         if given is None or mask is None:
             return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))
-        if options.rounds:
+        if repainted:
             x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
         else:
             x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
         return cond.image + mask * (self.from_latent(x) - cond.image)  # known pixels come back bit by bit
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
-        """The solver that the options name, with what it takes. Raises ConfigError for a variance that tiles cannot tell."""
+        """The solver that the options name, with what it takes."""
         solver, more = options.solver, {}
         if solver.startswith(FOREIGN):
-            if options.strength < 1:
-                raise ConfigError("A scheduler of diffusers starts from noise alone: for a strength below 1, use a solver of our own.")
             generators = [torch.Generator().manual_seed(mix(key, "scheduler")) for key in rng.keys]
-            return with_scheduler(solver.removeprefix(FOREIGN), denoise, x, self.path, len(grid) - 1, generators, on_step)
+            return with_scheduler(make_scheduler(solver, self.path, options.steps), denoise, x, self.path, generators, on_step)
         if solver in ETA:
             more["eta"] = ETA[solver] if options.eta is None else options.eta
         if solver == "dpmpp-2m":
@@ -200,8 +211,6 @@ class Estimator(Model, Sampler):
         if solver == "heun":
             more |= {"churn": options.churn, "path": self.path}
         if shares is not None:
-            if options.tile:
-                raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
             more["std"] = lambda x, t, t2: self._std(shares.pop(t)[: len(x)], t, t2)
         return SOLVERS[solver](denoise, x, grid, lambda: rng.normal(*x.shape[1:]), on_step=on_step, **more)
 
@@ -210,12 +219,16 @@ class Estimator(Model, Sampler):
         return (0.5 * learned_log_var(share, small, large)).exp()
 
     def evaluations(self, options: DiffusionOptions) -> int:
-        calls = evaluations(options.solver, options.steps)
-        if self.branches(options) == 1:
-            return calls
-        (low, high), each = options.interval, evaluations(options.solver, options.steps) / options.steps
-        guided_steps = sum(low <= t <= high for t, _, _ in self.grid(options)[:-1])
-        return calls + round(each * guided_steps)
+        """Of the whole image, or of each tile."""
+        (low, high), times = options.interval, self.times(options)
+        return len(times) + (sum(low <= t <= high for t in times) if self.branches(options) == 2 else 0)
+
+    def times(self, options: DiffusionOptions) -> list[float]:
+        """When the solver asks for an estimate."""
+        if options.solver.startswith(FOREIGN):
+            return scheduler_times(make_scheduler(options.solver, self.path, options.steps), self.path)
+        times = [t for t, _, _ in self.grid(options)[:-1]]
+        return [times[0], *(t for t in times[1:] for _ in range(2))] if options.solver == "heun" else times
 
     def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
         x = torch.zeros(2, *self.config.shape, device=self.device)
@@ -272,10 +285,14 @@ class Diffusion(Estimator, Likelihood, Density, Inverter):
 
 
 class StudentOptions(DiffusionOptions):
-    """As a diffusion model's, but for one solver: guess, add fresh noise, guess again. steps: 4 to 1."""
+    """As a diffusion model's, but for one solver: guess, add fresh noise, guess again.
+
+    steps: a student of four learned the noise of 4, 2 and 1. strength: the nearest amount of noise among its steps is taken.
+    """
 
     solver: Literal["consistency"] = "consistency"
     steps: int = Field(4, ge=1, le=10000)
+    grid: Literal["uniform", "karras", "shifted"] = "uniform"
 
 
 class StudentConfig(DiffusionConfig):
@@ -295,6 +312,12 @@ class Student(Estimator):
     """
 
     Options = StudentOptions
+
+    def grid(self, options: DiffusionOptions) -> Grid:
+        whole = super().grid(options.override({"strength": 1.0}))
+        start = options.strength * self.path.start
+        nearest = min(range(len(whole) - 1), key=lambda i: abs(whole[i][0] - start))
+        return whole[nearest:]
 
 
 class _Estimate(nn.Module):

@@ -37,7 +37,8 @@ SOFT = 1e-6  # under the root of the norm: an image that is right has a gradient
 
 
 class DistillationConfig(ObjectiveConfig):
-    """steps: of the model's grid (its options), at whose levels the student learns. ends: share of rows at its first level, pure noise.
+    """steps: of the model's grid (its options), at whose levels the student learns. ends: share of rows that begin at the first one, pure
+    noise; the others spread over all of them.
 
     teacher_steps, overshoot: of the teacher's solver; 8 and 1.7 err least for their cost. guidance: of the teacher, at times in
     interval; above 1 the student learns a flow that shows the class more clearly. label_dropout: share of rows.

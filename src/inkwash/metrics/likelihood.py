@@ -21,10 +21,10 @@ assert set(TAGS) == set(get_args(Tag))
 
 
 def bits_per_dim(log_prob: Tensor, dims: int) -> Tensor:
-    """-log_prob / (dims ln 2) [1], float64 (N,), from log-probabilities in nats summed over dims = C x H x W values.
+    """-log_prob / (dims ln 2) [1], float64 (N,) on the CPU, from log-probabilities in nats summed over dims = C x H x W values.
 
     Raises DataError for no dimensions.
     """
     if dims < 1:
         raise DataError(f"bits per dimension need at least one dimension, {dims} given.")
-    return -log_prob.double() / (dims * math.log(2))
+    return -log_prob.cpu().double() / (dims * math.log(2))

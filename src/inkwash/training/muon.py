@@ -123,7 +123,10 @@ class Muon(torch.optim.AdamW):
     def _move(self, weights: list[nn.Parameter], shape: torch.Size, bad: Tensor | None) -> None:
         """Move weights of one shape. A step's size is what Adam's would be, whatever the shape is."""
         lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
-        moments = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in weights]
+        for p in weights:
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        moments = [self.state[p]["momentum"] for p in weights]
         grads = [p.grad for p in weights]
         if bad is not None:  # on a GPU, without waiting for it: a bad gradient gives way to the momentum, and its step to none
             grads = [torch.where(bad > 0, m, g) for g, m in zip(grads, moments)]
