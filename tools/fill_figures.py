@@ -69,6 +69,7 @@ TABLES = {
             "peers.inkwash": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
             "peers.three": {"en": "the same after 3 minutes", "zh": "同上，训练 3 分钟"},
             "peers.hour": {"en": "the same after 60 minutes, `train.compile=true`", "zh": "同上，训练 60 分钟，`train.compile=true`"},
+            "peers.hour24": {"en": "that run sampled with `--steps 24`", "zh": "该次训练，用 `--steps 24` 采样"},
             "peers.first": {"en": "its first recipe, a usual U-Net", "zh": "它最初的配方，常见的 U-Net"},
             "peers.diffusers": {"en": "diffusers' `UNet2DModel`", "zh": "diffusers 的 `UNet2DModel`"},
         },
