@@ -15,15 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from solvers import measures
+from solvers import distances, measures
 from torch import Tensor
 
 from inkwash.core.pixels import from_uint8
 from inkwash.data import View
 from inkwash.inference.evaluate import open_pair
 from inkwash.inference.load import load
-from inkwash.metrics.features.base import extract
-from inkwash.metrics.frechet import frechet_distance, moments
 
 
 def pictures(path: str) -> Tensor:
@@ -59,8 +57,8 @@ def main() -> None:
         name, _, what = named.partition("=")
         found[name] = {key: [] for key in nets}
         for images in sets(what, args.n, args.seeds):
-            for key, (net, known) in nets.items():
-                found[name][key].append(round(frechet_distance(moments(extract(net, images)), known.moments), 3))
+            for key, distance in distances(images, nets).items():
+                found[name][key].append(round(distance, 3))
         print(f"{name:<16}", *(f"{key} {line(values)}" for key, values in found[name].items()), sep="  ", flush=True)
     ours = next(iter(found.values()))
     for name, values in list(found.items())[1:]:

@@ -14,7 +14,7 @@ import json
 import statistics
 import time
 
-import torch
+from torch import Tensor
 
 from inkwash.data import Dataset, View
 from inkwash.inference.evaluate import Reference, open_pair, reference, silent
@@ -32,6 +32,11 @@ def measures(specs: str, train: Dataset, held_out: Dataset, n: int) -> dict[str,
     return {name: (net, reference(net, train, held_out, n, silent)) for name, net in nets.items()}
 
 
+def distances(images: Tensor, nets: dict[str, tuple[FeatureNet, Reference]]) -> dict[str, float]:
+    """The Frechet distance of images (N, C, H, W) by feature network."""
+    return {name: frechet_distance(moments(extract(net, images)), known.moments) for name, (net, known) in nets.items()}
+
+
 def steps_of(solver: str, evaluations: int) -> int:
     """Heun costs two evaluations a step and one for the last."""
     return (evaluations + 1) // 2 if solver == "heun" else evaluations
@@ -39,15 +44,15 @@ def steps_of(solver: str, evaluations: int) -> int:
 
 def cell(model: Loaded, nets: dict, n: int, seeds: int, options: dict) -> dict:
     """Distances by feature network, over seed sets, and images a second."""
-    distances, seconds = {name: [] for name in nets}, 0.0
+    found, seconds = [], 0.0
     for k in range(seeds):
-        parts, start = [], time.perf_counter()
-        parts = list(model.sample_batches(n, k * 10**6, None, 125, **options))
+        start = time.perf_counter()
+        images = model.sample(n, k * 10**6, None, 125, **options)
         seconds += time.perf_counter() - start
-        for name, (net, known) in nets.items():
-            distances[name].append(frechet_distance(moments(extract(net, torch.cat(parts))), known.moments))
+        found.append(distances(images, nets))
     out = {"options": options, "rate": round(n * seeds / seconds, 2)}
-    for name, values in distances.items():
+    for name in nets:
+        values = [each[name] for each in found]
         out[name] = round(statistics.fmean(values), 3)
         out[f"{name} spread"] = round(statistics.stdev(values), 3) if seeds > 1 else None
     return out

@@ -206,22 +206,24 @@ def test_a_mask_has_the_shape_of_its_picture(model, folder):
     mask_file(folder / "twice.png", (32, 24), (8, 6, 24, 18))
     twice, usual = (edit(model, order(folder, mask=str(folder / m), options={"steps": 2})) for m in ("twice.png", "m.png"))
     assert torch.equal(twice.mask, usual.mask)
-    model.data["view"] = {"size": list(SIZE), "channels": 3, "fit": "window"}  # cut from the middle, not scaled
-    try:
-        for name, k in (("large.png", 4), ("small.png", 2)):
-            mask_file(folder / name, (16 * k, 12 * k), (8 * k, 6 * k, 16 * k, 12 * k))
-        Image.new("RGB", (48, 64)).save(folder / "fourfold.png")
-        large, small = (edit(model, Edit(image=str(folder / "fourfold.png"), mask=str(folder / m), options={"steps": 1}))
-                        for m in ("large.png", "small.png"))  # fmt: skip
-        assert torch.equal(large.mask, small.mask) and large.mask.mean() == 0.25
-        mask_file(folder / "corner.png", (64, 48), (0, 0, 4, 4))
-        with pytest.raises(DataError, match="Nothing white is left"):
-            edit(model, Edit(image=str(folder / "fourfold.png"), mask=str(folder / "corner.png")))
-    finally:
-        del model.data["view"]
     mask_file(folder / "wide.png", (16, 48), (4, 3, 12, 9))
     with pytest.raises(DataError, match="48x16 and the picture 12x16"):
         edit(model, order(folder, mask=str(folder / "wide.png")))
+
+
+def test_a_mask_is_cut_as_its_picture_is(model, folder, monkeypatch):
+    """Under "window" both are cut from the middle, not scaled: a mask of half the resolution still means the same place."""
+    monkeypatch.setitem(model.data, "view", {"size": list(SIZE), "channels": 3, "fit": "window"})
+    Image.new("RGB", (48, 64)).save(folder / "fourfold.png")
+
+    def mask_of(k, *box):
+        mask_file(folder / "part.png", (16 * k, 12 * k), box)
+        return edit(model, Edit(image=str(folder / "fourfold.png"), mask=str(folder / "part.png"), options={"steps": 1})).mask
+
+    large, small = (mask_of(k, 8 * k, 6 * k, 16 * k, 12 * k) for k in (4, 2))
+    assert torch.equal(large, small) and large.mean() == 0.25
+    with pytest.raises(DataError, match="Nothing white is left"):
+        mask_of(4, 0, 0, 4, 4)
 
 
 def test_progress_counts_the_whole_way(model, folder):

@@ -256,8 +256,8 @@ def test_an_interval_saves_the_branch_that_does_not_matter(solver):
 def test_strength_cuts_the_grid_and_defaults_come_from_the_configuration():
     model = make(options=DiffusionOptions(steps=5, solver="heun"))
     assert model.default_options().steps == 5
-    grid = model.grid(DiffusionOptions(steps=10, strength=0.47))
-    assert grid[0][0] == pytest.approx(0.47 * model.path.start) and len(grid) == 6 and grid[-1][0] == 0
+    grid = model.grid(DiffusionOptions(steps=10, strength=0.45))
+    assert grid[0][0] == pytest.approx(0.45 * model.path.start) and len(grid) == 6 and grid[-1][0] == 0
 
 
 @pytest.mark.parametrize("grid", ["uniform", "karras", "shifted"])
