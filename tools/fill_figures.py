@@ -34,7 +34,7 @@ OPERATORS = (
     "pixel_unshuffle",
 )
 SOLVERS = ("ddim", "ddpm", "heun", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
-SAMPLERS = ((50, 0.5, 1), (20, 0, 1), (20, 0.5, 1), (20, 0.5, 1.4), (20, 0.7, 1.4), (16, 0.7, 1.4), (13, 0.7, 1.4))
+SAMPLERS = ((14, 0.9, 1.4), (14, 0.9, 1), (14, 0.5, 1.4), (14, 0, 1), (20, 0.9, 1.4), (20, 0, 1), (50, 0, 1))
 MARKER = re.compile(r"(<!-- (fig|table|picture):(\S+)([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 # A table: the heads of its first column and of the others with the ends of their keys; its rows with the beginnings of theirs.
