@@ -10,7 +10,7 @@ from inkwash.diffusion.schedulers import ON_FLOW, ON_VP
 from inkwash.inference.draw import draw
 from inkwash.methods.diffusion import DiffusionOptions
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning", "ignore:__array_wrap__:DeprecationWarning")
 
 
 @pytest.mark.parametrize(
