@@ -55,7 +55,7 @@ TABLES = {
             "fashion.diffusion": {"en": "`diffusion`", "zh": "`diffusion`"},
             "fashion.gan": {"en": "`gan`", "zh": "`gan`"},
             "fashion.vae": {"en": "`vae`", "zh": "`vae`"},
-            "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32", "zh": "`diffusion`，仅用 AVX2，fp32"},
+            "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32, batches of 64", "zh": "`diffusion`，仅用 AVX2，fp32，批大小 64"},
         },
     ),
     "peers": (

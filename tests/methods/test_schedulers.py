@@ -1,4 +1,4 @@
-"""Schedulers of diffusers, on our models."""
+"""Schedulers of diffusers on our models, and what they share with our own solvers: the count of evaluations, refusals."""
 
 import pytest
 import torch
