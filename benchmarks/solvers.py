@@ -18,9 +18,9 @@ from torch import Tensor
 
 from inkwash.data import Dataset, View
 from inkwash.inference.evaluate import Reference, open_pair, reference, silent
-from inkwash.inference.features import extractor
 from inkwash.inference.load import Loaded, load
 from inkwash.metrics.features.base import FeatureNet, extract
+from inkwash.metrics.features.catalog import extractor
 from inkwash.metrics.frechet import frechet_distance, moments
 
 SOLVERS = ("ddim", "dpmpp-2m", "dpmpp-2m eta=0 overshoot=1", "unipc", "heun", "ddpm", "dpmpp-2m-sde")

@@ -17,23 +17,25 @@ from PIL import Image
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import MODELS
 from inkwash.core.rng import Rng
-from inkwash.data import Dataset, Facts, View, facts, open_source
+from inkwash.data import Facts, View, facts, open_source
 from inkwash.recipes import find
 from inkwash.training import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.log import Log
+from inkwash.training.run import open_data
 from inkwash.training.trainer import Trainer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KINDS = sorted(MODELS)
-TAUGHT_BY = {"student": "distill"}  # kinds whose recipe has another name
-SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1}
+TAUGHT_BY = {"student": "distill", "translator": "pix2pix"}  # kinds whose recipe has another name
+SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "critic_width": 8}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
 QUICK = [  # of a run on the command line
     *("--set", "model.net.width=4", "--set", "model.net.blocks=1", "--set", "train.precision=fp32", "--set", "train.batch=4"),
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
-BEGUN = {"distill"}  # recipes that begin from a trained model
+BEGUN = {"distill": "diffusion", "srgan": "upscaler"}  # recipes that begin from a trained model, and of which recipe
+DRAWING = ("diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 
 def shrink(values: dict) -> dict:
@@ -72,10 +74,14 @@ def write_folder(root: Path, n: int = 10, size: tuple[int, int] = (8, 8), classe
     return str(root)
 
 
+def facts_of(source: str, view: View | None = None) -> Facts:
+    return facts(open_source(source), view)
+
+
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
     name = TAUGHT_BY.get(kind, kind)
-    more = {"start": find("diffusion")(source, known).model} if name == "distill" else {}
+    more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
     return find(name)(source, known, **more)
 
 
@@ -92,8 +98,7 @@ def run_config(kind: str, source: str, view: dict | None = None, **train) -> Run
 
 def make_trainer(config: RunConfig, stir: float = 0.0, engine: Engine | None = None) -> Trainer:
     """A trainer without a folder. stir: how far to move every weight, so that no layer starts at zero."""
-    data = Dataset(open_source(config.data.source, config.data.split), config.data.view)
-    t = Trainer(config, data, engine or Engine("cpu"), Log(Path("nowhere"), main=False))
+    t = Trainer(config, open_data(config, config.data.split), engine or Engine("cpu"), Log(Path("nowhere"), main=False))
     if stir:
         stir_(t.model, stir)
         stir_(t.objective, stir)

@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from inkwash.cli import main as main_module
-from inkwash.recipes import RECIPES
-from tiny import BEGUN, QUICK, write_folder
+from tiny import BEGUN, DRAWING, QUICK, write_folder
 
 
 @pytest.fixture
@@ -51,13 +50,13 @@ def ten(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(ten, tmp_path_factory):
-    """A run of every recipe on ten pictures."""
+    """A run of every recipe that draws, and a student, on ten pictures."""
     from inkwash.recipes.start import configure
     from inkwash.training.run import train
 
     root = tmp_path_factory.mktemp("runs")
     settings = dict(text.split("=") for text in QUICK[1::2])
-    for name in sorted(RECIPES, key=lambda name: name in BEGUN):
-        start = root / "diffusion" if name in BEGUN else None
+    for name in (*DRAWING, "distill"):
+        start = root / BEGUN[name] if name in BEGUN else None
         train(configure(name, ten, steps=2, settings=settings, start=start), root / name, quiet=True)
     return root

@@ -158,7 +158,7 @@ def test_what_cannot_act_is_refused_before_anything_is_written(trained, refused,
 
 
 def test_what_show_refuses(refused, tmp_path):
-    assert "is not methods, recipes, data" in refused("show", "everything")
+    assert "is not methods, recipes, models, data" in refused("show", "everything")
     (tmp_path / "a.png").write_text("hello")
     assert "is not a picture" in refused("show", tmp_path / "a.png")
     (tmp_path / "bomb.png").write_bytes(bomb())

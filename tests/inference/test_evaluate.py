@@ -11,9 +11,10 @@ from inkwash.core.pixels import from_uint8
 from inkwash.data import Dataset, View, open_source
 from inkwash.inference import features as features_module
 from inkwash.inference.evaluate import Reference, evaluate_folder, evaluate_model, open_pair, wanted
-from inkwash.inference.features import extractor, features_of, thinned
+from inkwash.inference.features import features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet
+from inkwash.metrics.features.catalog import extractor
 from inkwash.metrics.frechet import frechet_distance, moments
 from tiny import make_trainer, run_config, write_folder, write_npz
 

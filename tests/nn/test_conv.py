@@ -104,3 +104,19 @@ def test_wide_maps_and_odd_batches_go_the_usual_way():
             assert "Narrow" not in type(conv(torch.randn(shape)).grad_fn).__name__
         with torch.no_grad():
             assert conv(torch.randn(4, 6, 7, 7)).grad_fn is None
+
+
+@pytest.mark.parametrize("channels, half", [(96, False), (64, True)])
+def test_a_penalty_on_its_slope_has_the_usual_gradient(channels, half):
+    """Critics are penalised for their slope, so the gradient has to have one too."""
+    conv = layer(channels, channels)
+    x = torch.randn(8, channels, 7, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def gradients(f):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            y = f(torch.tanh(f(x))).float().square().sum()
+        (slope,) = torch.autograd.grad(y, x, create_graph=True)
+        return torch.autograd.grad(slope.square().mean(), (conv.weight, conv.bias))
+
+    for a, b in zip(gradients(conv), gradients(lambda t: F.conv2d(t, conv.weight, conv.bias, padding=1))):
+        assert (a - b).abs().max() < (0.02 if half else 1e-4) * b.abs().max()

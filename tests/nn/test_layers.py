@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from inkwash.core.errors import ConfigError
 from inkwash.nn.dit import DiTBlock, DiTConfig, positions
 from inkwash.nn.layers import Attention, Down, ResBlock, Up, fourier, pad_to_multiple
-from inkwash.nn.pyramid import Critic, Decoder, Encoder, PyramidConfig
+from inkwash.nn.pyramid import Decoder, Encoder, PyramidConfig
 from inkwash.nn.unet import Block, UNetConfig
 
 SIZES = [(8, 8), (12, 10), (5, 7), (1, 1), (3, 17)]
@@ -162,14 +162,7 @@ def test_pyramids_take_any_size(size, fold):
     assert Encoder(config, (2, *size), 7)(x).shape == (3, 7)
     y = Decoder(config, (2, *size), 5)(torch.randn(3, 5))
     assert y.shape == x.shape and y.isfinite().all()
-    assert Critic(config, (2, *size), 3)(x, torch.tensor([0, 1, 3])).shape == (3,), "the null class too"
-
-
-def test_critics_are_conditional_by_projection():
-    critic = stirred(Critic(PyramidConfig(width=4, most=8), (1, 8, 8), 2)).float()
-    x = torch.randn(2, 1, 8, 8)
-    assert not torch.allclose(critic(x, torch.tensor([0, 0])), critic(x, torch.tensor([1, 1])))
-    assert torch.allclose(critic(x[:1], torch.tensor([1])), critic(x, torch.tensor([1, 0]))[:1], atol=1e-5)
+    assert config.trunk((2, *size))(x).shape == (3, 8 if len(config.widths(*size)) > 1 else 4)
 
 
 def test_sizes_that_make_no_network_are_refused():

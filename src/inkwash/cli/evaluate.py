@@ -7,8 +7,8 @@ from inkwash.cli.common import pairs, progress, tell, user_code
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.files import CONFIG, read_json, write_text
 from inkwash.inference.evaluate import DISTANCES, evaluate_folder, evaluate_model, wanted
-from inkwash.inference.features import extractor
 from inkwash.inference.load import load
+from inkwash.metrics.features.catalog import extractor
 
 
 def run(

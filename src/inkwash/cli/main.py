@@ -38,8 +38,11 @@ def start(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command(rich_help_panel=MAKE)
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="vae, gan, diffusion, distill or FILE.py:FUNCTION; none with --resume.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe (`inkwash show recipes`), or FILE.py:FUNCTION; none with --resume.")
+    ] = None,
     data: Annotated[str | None, typer.Option("--data", help="A folder of images, zip, tar, .npz, IDX, hf:NAME, scenes or digits.")] = None,
+    data_b: Annotated[str | None, typer.Option("--data-b", help="The other kind of picture, for cyclegan.", show_default=False)] = None,
     out: Out = "runs/run",
     setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
     budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock time to train for: 90s, 10m, 2h.")] = None,
@@ -53,7 +56,8 @@ def train(
     """Train a model. Ctrl-C saves and says how to go on."""
     from inkwash.cli.train import run
 
-    run(recipe, data, out, setting or [], budget, steps, resume, dry_run, code, json, start)
+    settings = [*(setting or []), *([f"data.beside={data_b}"] if data_b else [])]
+    run(recipe, data, out, settings, budget, steps, resume, dry_run, code, json, start)
 
 
 @app.command(rich_help_panel=MAKE)
@@ -80,6 +84,61 @@ def sample(
     named = {"solver": solver, "steps": steps, "guidance": guidance}
     named = {k: v for k, v in named.items() if v is not None}
     run(model, out, n, label, seed, size, named, option or [], batch, precision, device, code, json)
+
+
+@app.command(rich_help_panel=CHANGE)
+def upscale(
+    picture: Annotated[list[str], typer.Argument(help="Files to enlarge.")],
+    out: Annotated[str, typer.Option("--out", help="A file for one picture, a folder for several.")],
+    scale: Annotated[int, typer.Option("--scale", min=2, max=16, help="How many times larger.")] = 4,
+    model: Annotated[
+        str, typer.Option("--model", help="A model by name or its run, or nearest, bilinear, bicubic, lanczos, spline.")
+    ] = "upscaler",
+    tile: Annotated[str, typer.Option("--tile", help="Side of a piece of the picture, in its pixels, or auto.")] = "auto",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Make pictures larger, of any size, in little memory."""
+    from inkwash.cli.pictures import upscale as run
+
+    run(picture, out, scale, model, tile, device, json)
+
+
+@app.command(rich_help_panel=CHANGE)
+def style(
+    picture: Annotated[str, typer.Argument(help="The photograph.")],
+    painting: Annotated[str, typer.Option("--style", help="The picture whose style it takes.", show_default=False)],
+    out: Annotated[str, typer.Option("--out", help="A PNG file, or a folder.")],
+    strength: Annotated[float, typer.Option("--strength", min=0, help="How much the style counts.")] = 1.0,
+    keep_colour: Annotated[bool, typer.Option("--keep-colour", help="Paint the brightness only.")] = False,
+    size: Annotated[int | None, typer.Option("--size", min=16, help="Long side of the result, in pixels.", show_default=False)] = None,
+    network: Annotated[str, typer.Option("--network", help="own, squeezenet:FILE or vgg19:FILE.")] = "own",
+    option: Annotated[list[str] | None, typer.Option("-o", help="steps, optimizer, smooth, coarse or lr, as key=value.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Paint a photograph in the style of another picture."""
+    from inkwash.cli.style import run
+
+    run(picture, painting, out, strength, keep_colour, size, network, option or [], device, json)
+
+
+@app.command(rich_help_panel=CHANGE)
+def translate(
+    model: Annotated[str, typer.Argument(help="A run or a model folder.")],
+    picture: Annotated[list[str], typer.Argument(help="Files to translate.")],
+    out: Annotated[str, typer.Option("--out", help="A file for one picture, a folder for several.")],
+    to: Annotated[
+        str | None, typer.Option("--to", help="What to make, where the model makes two things: a or b.", show_default=False)
+    ] = None,
+    tile: Annotated[str, typer.Option("--tile", help="Side of a piece of the picture, in pixels, or auto.")] = "auto",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Make one kind of picture into another."""
+    from inkwash.cli.pictures import translate as run
+
+    run(model, picture, out, to, tile, device, json)
 
 
 @app.command(rich_help_panel=CHANGE)
@@ -162,7 +221,7 @@ def evaluate(
 
 @app.command(rich_help_panel=DESCRIBE)
 def show(
-    what: Annotated[str, typer.Argument(help="methods, recipes, data, a run, a model folder, or a picture.")] = "methods",
+    what: Annotated[str, typer.Argument(help="methods, recipes, models, data, a run, a model folder, or a picture.")] = "methods",
     json: Json = False,
 ) -> None:
     """Show what exists, what a run is, or what made a picture."""

@@ -9,7 +9,8 @@ from typing import Any
 from inkwash.cli.common import tell
 from inkwash.core.config import MODELS, OBJECTIVES
 from inkwash.core.errors import FileError
-from inkwash.core.files import CONFIG, read_json
+from inkwash.core.files import CARD, CONFIG, read_json
+from inkwash.inference.load import bundled, model_folder
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 DATA = {
@@ -32,7 +33,12 @@ def run(what: str, json: bool) -> None:
     if what == "recipes":
         from inkwash.recipes import RECIPES
 
-        record = {name: _first_line(place) for name, place in RECIPES.items()}
+        files = [place.partition(":")[0] for place in RECIPES.values()]
+        told = {name: place if files.count(file) > 1 else file for (name, place), file in zip(RECIPES.items(), files)}
+        record = {name: _first_line(place) for name, place in told.items()}
+        return tell(record, json, _table(record))
+    if what == "models":
+        record = {name: (place / CARD).read_text(encoding="utf-8").split("\n")[0].lstrip("# ") for name, place in bundled().items()}
         return tell(record, json, _table(record))
     if what == "data":
         return tell(DATA, json, _table(DATA))
@@ -41,23 +47,25 @@ def run(what: str, json: bool) -> None:
         return _picture(path, json)
     if (path / "run.json").is_file():
         return _run(path, json)
-    if (path / CONFIG).is_file():
-        config = read_json(path / CONFIG)
+    if what in bundled() or (path / CONFIG).is_file():
+        config = read_json(model_folder(path) / CONFIG)
         return tell(config, json, [jsonlib.dumps(config, indent=2, ensure_ascii=False)])
-    raise FileError(f"{what!r} is not methods, recipes, data, a run, a model folder or a picture.")
+    raise FileError(f"{what!r} is not methods, recipes, models, data, a run, a model folder or a picture.")
 
 
 def _first_line(place: str) -> str:
-    """The first line of what a catalog entry names: of the class that a configuration builds, or of a recipe's file."""
+    """The first line of what a catalog entry names: of the class that a configuration builds, of a function, or of a file."""
     path, _, name = place.partition(":")
-    module = importlib.import_module(path)
-    built = getattr(getattr(module, name), "build", None)
-    thing = getattr(module, inspect.get_annotations(built)["return"]) if built else module
+    thing = module = importlib.import_module(path)
+    if name:
+        thing = getattr(module, name)
+        if built := getattr(thing, "build", None):
+            thing = getattr(module, inspect.get_annotations(built)["return"])
     return inspect.getdoc(thing).split("\n")[0]
 
 
 def _table(record: dict[str, str]) -> list[str]:
-    width = max(map(len, record))
+    width = max(map(len, record), default=0)
     return [f"  {k:<{width}}  {v}" for k, v in record.items()]
 
 

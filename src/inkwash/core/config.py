@@ -17,12 +17,19 @@ MODELS = {
     "gan": "inkwash.methods.gan:GANConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
     "student": "inkwash.methods.diffusion:StudentConfig",
+    "upscaler": "inkwash.methods.upscaler:UpscalerConfig",
+    "translator": "inkwash.methods.translator:TranslatorConfig",
 }
 
 OBJECTIVES = {
     "elbo": "inkwash.methods.vae:ELBOConfig",
-    "non-saturating": "inkwash.methods.gan:NonSaturatingConfig",
+    "adversarial": "inkwash.methods.gan:AdversarialConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",
+    "restoration": "inkwash.methods.upscaler:RestorationConfig",
+    "paired": "inkwash.methods.translator:PairedConfig",
+    "style": "inkwash.methods.style:StyleConfig",
+    "perceptual": "inkwash.methods.srgan:SRGANConfig",
+    "cycle": "inkwash.methods.cyclegan:CycleConfig",
     "distillation": "inkwash.methods.distillation:DistillationConfig",
 }
 

@@ -121,6 +121,23 @@ class Inverter(ABC):
         """The image that noise leads to, deterministically: the inverse of `invert`."""
 
 
+class Translator(ABC):
+    """A model that makes one picture of another, of any size.
+
+    directions: names of what it makes. scale: how many times larger. stride: sides are best multiples of it. reach: how many pixels
+    around a pixel it looks at, to each side; None where that is the whole picture.
+    """
+
+    directions: tuple[str, ...]
+    scale: int = 1
+    stride: int = 1
+    reach: int | None = None
+
+    @abstractmethod
+    def translate(self, x: Tensor, to: str) -> Tensor:
+        """(N, C, H, W) in [-1, 1] to (N, C, scale H, scale W). `to` is one of the directions."""
+
+
 class Autoencoder(ABC):
     """A model that maps images to latents and back."""
 

@@ -64,6 +64,15 @@ class Objective(nn.Module, ABC):
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """A scalar, the mean over the batch, and named detached parts of it for the log."""
 
+    def refuse(self, batch: Batch) -> None:
+        """Raise ConfigError where rows of the data are not what this objective learns from. Asked with one row, before a run begins."""
+        return None
+
+    def preview(self, batch: Batch, step: Step) -> list[Tensor]:
+        """Pictures to look at, (N, C, H, W) each, side by side: what goes in, what comes out, what should. For models that draw nothing
+        from noise; nothing by default."""
+        return []
+
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
         """Alarms in words about recent mean figures ("phase/part" to value). Nothing by default."""
         return ()

@@ -53,6 +53,7 @@ class Dataset:
     What cannot be read is reported by name and left out; in a larger set its row shows the next readable record instead.
     Raises DataError where more than 5 percent of the images cannot be read (so one of ten is too many, one of twenty is not); a
     larger set is judged as it is read, once 400 images have been tried.
+    beside: another set, whose rows go into `Condition.image`, unpaired.
     on_progress(done, total) is called as images are decoded.
     """
 
@@ -62,9 +63,10 @@ class Dataset:
         view: View | None = None,
         memory_limit: int = MEMORY_LIMIT,
         on_progress: Callable[[int, int], None] | None = None,
+        beside: "Dataset | None" = None,
     ):
         found = facts(source, view)
-        self.source = source
+        self.source, self.beside = source, beside
         self.view = (view or View()).model_copy(update={"size": (found.height, found.width), "channels": found.channels})
         self.classes = source.classes
         self._tally = _Tally(source)
@@ -114,7 +116,8 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A hash of the source's fingerprint and the view: of everything that a row depends on."""
-        return hashlib.sha256(f"{self.source.fingerprint()} {self.view.to_json()}".encode()).hexdigest()[:16]
+        other = f" {self.beside.fingerprint()}" if self.beside else ""
+        return hashlib.sha256(f"{self.source.fingerprint()} {self.view.to_json()}{other}".encode()).hexdigest()[:16]
 
     def rows(self, which: Sequence[int] | np.ndarray | Tensor) -> Rows:
         """Some rows without random changes; where the view cuts, the centre."""
@@ -148,11 +151,15 @@ class Dataset:
 
     def _bytes(self, found: Facts, sizes: list[tuple[int, int]]) -> int:
         area = np.mean([np.prod(self.view.prepared_size(*size)) for size in sizes])
-        return int(len(self.source) * max(1, found.frames) * found.channels * area)
+        return int(len(self.source) * max(1, found.frames) * self._planes(found) * area)
+
+    def _planes(self, found: Facts) -> int:
+        """Channels of a prepared image: of both pictures, where it holds a pair."""
+        return found.channels * (2 if self.view.pair else 1)
 
     def _take_arrays(self, found: Facts) -> bool:
         """Whether the source's own arrays are what the view asks for, and were taken."""
-        arrays = None if found.captions or found.channels == 4 or self.view.cuts else self.source.arrays()
+        arrays = None if found.captions or found.channels == 4 or self.view.cuts or self.view.pair else self.source.arrays()
         if arrays is None or arrays[0].shape[-3:] != (*self.view.size, self.view.channels):
             return False
         images = np.ascontiguousarray(np.moveaxis(arrays[0], -1, -3))  # (N, C, H, W); a view where C = 1
@@ -162,7 +169,7 @@ class Dataset:
 
     def _decode(self, found: Facts, on_progress: Callable[[int, int], None]) -> None:
         total = len(self.source)
-        shape = (*((found.frames,) if found.frames else ()), found.channels, *self.view.size)
+        shape = (*((found.frames,) if found.frames else ()), self._planes(found), *self.view.size)
         images = [None] * total if self.view.cuts else np.empty((total, *shape), np.uint8)
         labels, text, good = np.full(total, -1), [()] * total, np.zeros(total, bool)
 

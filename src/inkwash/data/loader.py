@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inkwash.core.batch import Batch, Condition
 from inkwash.core.errors import ConfigError
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import mix
-from inkwash.data.dataset import Dataset, Rows
+from inkwash.data.dataset import Dataset, Pending, Rows
 
 
 class Loader:
@@ -18,7 +19,8 @@ class Loader:
 
     batch_size is one process's. A batch of all processes covers `batch_size * world` positions, of which process `rank` gets the
     rank-th contiguous block; so the joined batch is the same for every `world`, and for every cut into micro-batches.
-    augment: apply the view's flips and random cuts, keyed by (seed, position); as `shuffle` unless given.
+    augment: apply the view's flips and random cuts, keyed by (seed, position); as `shuffle` unless given. Pictures of pairs, and rows of a
+    set beside, which are shuffled for themselves, come in `Condition.image`.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Loader:
         self.rank, self.world, self.shuffle = rank, world, shuffle
         self.augment = shuffle if augment is None else augment
         self._orders: dict[int, np.ndarray] = {}
+        self._beside = Loader(dataset.beside, batch_size, mix(seed, "beside"), rank, world, shuffle, augment) if dataset.beside else None
 
     def batch_at(self, position: int, count: int | None = None) -> Batch:
         """This process's share of the rows position .. position + count * world - 1 of the run.
@@ -44,7 +47,7 @@ class Loader:
         count: rows for each process, batch_size unless given (less for a micro-batch). `index` holds positions in the run.
         """
         index = self._index(position, count or self.batch_size)
-        return self._batch(index, self.dataset.ask(self._which(index)).collect())
+        return self._batch(index, self._ask(index))
 
     def stream(self, position: int = 0, count: int | None = None, prefetch: int = 4) -> Iterator[Batch]:
         """Endless batches from a position on, the same as `batch_at` gives; of a set that is not in memory some are read ahead."""
@@ -54,13 +57,19 @@ class Loader:
             while True:
                 while len(ahead) < (1 if self.dataset.in_memory else max(1, prefetch)):
                     index = self._index(position, count)
-                    ahead.append((index, self.dataset.ask(self._which(index))))
+                    ahead.append((index, self._ask(index)))
                     position += count * self.world
                 index, pending = ahead.popleft()
-                yield self._batch(index, pending.collect())
+                yield self._batch(index, pending)
         finally:
-            for _, pending in ahead:
-                pending.cancel()
+            for _, asked in ahead:
+                for pending in asked:
+                    pending.cancel()
+
+    def _ask(self, index: np.ndarray) -> list[Pending]:
+        """Start reading the rows at positions of the run, and those beside them."""
+        own = self.dataset.ask(self._which(index))
+        return [own, *self._beside._ask(index)] if self._beside else [own]
 
     def _index(self, position: int, count: int) -> np.ndarray:
         return position + self.rank * count + np.arange(count)
@@ -84,10 +93,19 @@ class Loader:
             self._orders[epoch] = torch.randperm(len(self.dataset), generator=generator).numpy()
         return self._orders[epoch]
 
-    def _batch(self, index: np.ndarray, rows: Rows) -> Batch:
+    def _batch(self, index: np.ndarray, asked: list[Pending]) -> Batch:
+        rows = asked[0].collect()
+        images, other = self._images(index, rows), None
+        if self.dataset.view.pair:
+            images, other = images.chunk(2, dim=-3)
+        elif self._beside:
+            other = self._beside._images(index, asked[1].collect())
+        return Batch(images, Condition(label=rows.labels, image=other), torch.from_numpy(index), rows.text)
+
+    def _images(self, index: np.ndarray, rows: Rows) -> Tensor:
+        """Float (N, C, H, W) as trained on."""
         view = self.dataset.view
-        images = view.augment(rows.images, row_keys(self.seed, index)) if self.augment else view.centre(rows.images)
-        return Batch(from_uint8(images), Condition(label=rows.labels), torch.from_numpy(index), rows.text)
+        return from_uint8(view.augment(rows.images, row_keys(self.seed, index)) if self.augment else view.centre(rows.images))
 
 
 def row_keys(seed: int, index: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from PIL import Image, ImageColor
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from torch import Tensor
 
 from inkwash.core.config import Config
@@ -37,7 +37,9 @@ class View(Config):
     the size and cuts the centre, "pad" until it fits inside and fills up with the background (transparent in RGBA), "stretch"
     ignores the aspect, "window" cuts the centre without resizing an image that is large enough. Resizing is bicubic and
     antialiased, with alpha premultiplied. background: what lies under RGBA, a colour name or three levels. flip: mirror half
-    the rows. random_crop: the cut of "crop" and "window" is anywhere. Both are decided by a row's key, never by its batch.
+    the rows. turn: by any number of right angles, where the size is square. random_crop: the cut of "crop" and "window" is anywhere.
+    All are decided by a row's key, never by its batch. pair: a picture holds two side by side, and the one on this side is what the
+    other is to be made from; they are cut, mirrored and turned as one.
     """
 
     size: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_both)] = None
@@ -45,7 +47,15 @@ class View(Config):
     fit: Literal["crop", "pad", "stretch", "window"] = "crop"
     background: Annotated[tuple[Level, Level, Level], BeforeValidator(_colour)] = (255, 255, 255)
     flip: bool = False
+    turn: bool = False
     random_crop: bool = False
+    pair: Literal["left", "right", "top", "bottom"] | None = None
+
+    @model_validator(mode="after")
+    def _square(self) -> "View":
+        if self.turn and self.size and self.size[0] != self.size[1]:
+            raise ValueError("images that are turned by right angles must be square")
+        return self
 
     @property
     def cuts(self) -> bool:
@@ -53,12 +63,26 @@ class View(Config):
         return self.random_crop and self.fit in ("crop", "window")
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, C) to (channels, *size), clips (F, H, W, C) to (F, channels, *size); larger than size where it `cuts`.
+        """uint8 (H, W, C) to (channels, *size), clips (F, H, W, C) to (F, channels, *size); larger than size where it `cuts`; a pair to
+        (2 channels, *size), what is to be made first.
 
         This is the part that does not depend on chance, done once an image. size and channels must be set.
         """
         if image.ndim == 4:
             return np.stack([self.prepare(frame) for frame in image])  # (F, C, H, W)
+        return np.concatenate([self._prepare(part) for part in self._parts(image)])
+
+    def _parts(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The picture, or what is to be made and what from."""
+        if not self.pair:
+            return (image,)
+        axis = int(self.pair in ("left", "right"))
+        half = image.shape[axis] // 2
+        first, second = np.split(image, [half], axis)
+        second = second[:, :half] if axis else second[:half]
+        return (second, first) if self.pair in ("left", "top") else (first, second)
+
+    def _prepare(self, image: np.ndarray) -> np.ndarray:
         image = to_channels(image, self.channels, self.background)
         if image.shape[:2] != self.size:
             image = self._fit(image)
@@ -73,9 +97,18 @@ class View(Config):
         """Height and width after `prepare` of an image of this height and width."""
         if not self.cuts:
             return self.size
+        return self._covering(*self.halved(height, width))
+
+    def _covering(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which a picture of this size is cut from."""
         scale = max(self.size[0] / height, self.size[1] / width)
         scale = max(scale, 1) if self.fit == "window" else scale
         return max(self.size[0], round(height * scale)), max(self.size[1], round(width * scale))
+
+    def halved(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of one picture of a pair in an image of this height and width; of the image itself where there are no pairs."""
+        down, across = (2 if self.pair in sides else 1 for sides in (("top", "bottom"), ("left", "right")))
+        return max(1, height // down), max(1, width // across)
 
     def augment(self, images: Tensor | list[np.ndarray], keys: np.ndarray) -> Tensor:
         """Prepared images, and a uint64 key a row, to uint8 (N, ..., C, H, W) as trained on."""
@@ -84,6 +117,9 @@ class View(Config):
         if self.flip:
             mirrored = torch.from_numpy((keys & np.uint64(1)).astype(bool))
             images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
+        if self.turn:
+            quarters = torch.from_numpy((keys >> np.uint64(61) & np.uint64(3)).astype(np.int64))
+            images = torch.stack([torch.rot90(image, int(k), (-2, -1)) for image, k in zip(images, quarters)])
         return images
 
     def centre(self, images: Tensor | list[np.ndarray]) -> Tensor:
@@ -103,7 +139,7 @@ class View(Config):
         if self.fit == "stretch":
             return _resize(image, rows, columns)
         if self.cuts:
-            size = self.prepared_size(height, width)
+            size = self._covering(height, width)
             return image if size == (height, width) else _resize(image, *size)
         if self.fit == "pad":
             scale = min(rows / height, columns / width)
@@ -129,7 +165,10 @@ def _resize(image: np.ndarray, rows: int, columns: int, box: tuple[float, ...] |
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model has to know of its data. frames: length of clips, 0 for images. note: a sentence on how size was decided."""
+    """What a model has to know of its data. frames: length of clips, 0 for images. note: a sentence on how size was decided.
+
+    pair: the side that the view takes pictures from that others are made of, None where it takes no pairs.
+    """
 
     channels: int
     height: int
@@ -139,6 +178,7 @@ class Facts:
     captions: bool
     frames: int = 0
     note: str = ""
+    pair: str | None = None
 
 
 def facts(source: Source, view: View | None = None) -> Facts:
@@ -159,10 +199,10 @@ def facts(source: Source, view: View | None = None) -> Facts:
     frames = {s[0] if len(s) == 4 else 0 for s in shapes}
     if len(frames) > 1:
         raise DataError(f"{source.name} mixes clips of different lengths ({sorted(frames)}): ask for one with the option frames.")
-    sizes = [s[-3:-1] for s in shapes]
+    sizes = [view.halved(*s[-3:-1]) for s in shapes]
     (height, width), note = _size(sizes) if view.size is None else (view.size, "")
     channels = view.channels or (1 if all(s[-1] == 1 for s in shapes) else 3)
-    return Facts(channels, height, width, source.classes, len(source), _captions(source), frames.pop(), note)
+    return Facts(channels, height, width, source.classes, len(source), _captions(source), frames.pop(), note, view.pair)
 
 
 def _size(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], str]:

@@ -1,4 +1,4 @@
-"""Features of images: a network by name, and a cache of what it saw, keyed by data, network and preprocessing."""
+"""Features of images, and a cache of what a network saw, keyed by data, network and preprocessing."""
 
 import hashlib
 import os
@@ -9,41 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inkwash.core.errors import ConfigError, FileError, nearest
+from inkwash.core.errors import FileError
 from inkwash.core.files import load_tensors, make_folder, save_tensors
 from inkwash.core.pixels import from_uint8
 from inkwash.data import Dataset
 from inkwash.metrics.features.base import FeatureNet
 
-EXTRACTORS = ("own", "squeezenet", "inception", "dinov2", "clip")
 MOST = 60_000  # training images that the reference is made of; more are thinned out evenly
-
-
-def extractor(spec: str) -> FeatureNet:
-    """own, squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH. Nothing is downloaded unless the path is a hub id.
-
-    Raises ConfigError for an unknown name, FileError for a file that does not fit.
-    """
-    name, _, path = spec.partition(":")
-    if name not in EXTRACTORS:
-        raise ConfigError(f"There is no extractor {name!r}; {nearest(name, EXTRACTORS)}")
-    if name != "own" and not path:
-        raise ConfigError(f"The extractor {name} needs its weights: --extractor {name}:PATH.")
-    if name == "own":
-        from inkwash.metrics.features.own import load_own
-
-        return load_own(Path(path) if path else None)
-    if name == "squeezenet":
-        from inkwash.metrics.features.squeezenet import load_squeezenet
-
-        return load_squeezenet(Path(path))
-    if name == "inception":
-        from inkwash.metrics.features.inception import load_inception
-
-        return load_inception(Path(path))
-    from inkwash.metrics.features.transformers_nets import load_transformers
-
-    return load_transformers(Path(path) if Path(path).exists() else path, allow_hub=not Path(path).exists())
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,17 @@ class Loaded:
         return draw_batches(self.model, seeds, self.options(**options), labels, self.precision, batch, on_step)
 
 
+def bundled() -> dict[str, Path]:
+    """The models inside the package, by name."""
+    place = Path(str(resources.files("inkwash") / "assets" / "models"))
+    return {p.parent.name: p.parent for p in sorted(place.glob(f"*/{CONFIG}"))}
+
+
 def model_folder(path: str | Path) -> Path:
-    """The model folder of a run, or the folder itself. Raises FileError where it is neither."""
-    path = Path(path)
+    """The model folder of a run, the folder itself, or that of a model inside the package. Raises FileError where it is none of them."""
+    name, path = str(path), Path(path)
+    if name in (own := bundled()) and not path.exists():
+        return own[name]
     if ((inside := standing(path / "model")) / CONFIG).is_file():
         return inside
     if (path / CONFIG).is_file():

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.nn.conv import Conv3x3
+
 
 def zero_(module: nn.Module) -> nn.Module:
     """Set a layer's weights to zero, so that a residual branch starts as the identity. Returns the layer."""
@@ -105,8 +107,8 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, embedding: int | None = None):
         super().__init__()
-        self.norm1, self.conv1 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2, self.conv2 = norm(channels), zero_(nn.Conv2d(channels, channels, 3, padding=1))
+        self.norm1, self.conv1 = norm(channels), Conv3x3(channels, channels)
+        self.norm2, self.conv2 = norm(channels), zero_(Conv3x3(channels, channels))
         self.modulate = VectorLinear(embedding, 2 * channels) if embedding else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
@@ -130,11 +132,12 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double H and W: mix channels while the map is small, then repeat pixels; the block that follows smooths."""
+    """Double H and W: mix channels while the map is small, then repeat pixels, for the block that follows to smooth; or interpolate, where
+    nothing else passes at the larger size."""
 
-    def __init__(self, c_in: int, c_out: int):
+    def __init__(self, c_in: int, c_out: int, mode: str = "nearest"):
         super().__init__()
-        self.mix = Pointwise(c_in, c_out)
+        self.mix, self.mode = Pointwise(c_in, c_out), mode
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(self.mix(x), scale_factor=2, mode="nearest")  # (N, C, H, W) to (N, C_out, 2H, 2W)
+        return F.interpolate(self.mix(x), scale_factor=2, mode=self.mode)  # (N, C, H, W) to (N, C_out, 2H, 2W)

@@ -1,6 +1,7 @@
-"""Encoder, decoder and critic: stacks of residual blocks that halve or double a map. VAEs, GANs and classifiers are made of them."""
+"""Encoder, decoder and critic's trunk: residual blocks that halve or double a map. VAEs, GANs and classifiers are made of them."""
 
 import math
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Down, ResBlock, Up, norm, pad_to_multiple
+from inkwash.nn.conv import Conv3x3
+from inkwash.nn.layers import Attention, Down, ResBlock, Up, norm, pad_to_multiple
 
 FINE = 16  # channels of a decoder's last layer, the only one at full resolution
 
@@ -17,13 +19,17 @@ class PyramidConfig(Config):
     """width: channels at the first level, doubled at each further level up to `most`. blocks: residual blocks a level.
 
     fold: pixels folded into channels at the door. smallest: levels are added while the map's short side stays at least this.
+    attention: short sides of the maps that a layer of self-attention looks over (Zhang et al. 2019, SAGAN).
     """
 
+    kind: Literal["pyramid"] = "pyramid"
+    couples: ClassVar[bool] = False
     width: int = Field(64, ge=1)
     most: int = Field(256, ge=1)
     blocks: int = Field(1, ge=0)
     fold: int = Field(2, ge=1)
     smallest: int = Field(4, ge=1)
+    attention: tuple[int, ...] = ()
 
     def levels(self, height: int, width: int) -> int:
         side = min(height, width) / self.fold
@@ -39,6 +45,25 @@ class PyramidConfig(Config):
 
     def stride(self, height: int, width: int) -> int:
         return self.fold * 2 ** (self.levels(height, width) - 1)
+
+    def looks(self, height: int, width: int, level: int, channels: int) -> list[nn.Module]:
+        """The attention of a level, or nothing."""
+        side = -(-min(height, width) // (self.fold * 2**level))
+        return [Attention(channels)] if side in self.attention else []
+
+    def generator(self, shape: tuple[int, int, int], d_in: int) -> "Decoder":
+        return Decoder(self, shape, d_in)
+
+    def trunk(self, shape: tuple[int, int, int]) -> "Trunk":
+        return Trunk(self, shape)
+
+
+@torch.no_grad()
+def even_(conv: nn.Conv2d, fold: int) -> nn.Conv2d:
+    """Give pixels that are unfolded from one place the same weights to begin with: no grid to be unlearnt (Aitken et al. 2017)."""
+    for p in conv.parameters():
+        p.copy_(p[:: fold**2].repeat_interleave(fold**2, dim=0))
+    return conv
 
 
 class Encoder(nn.Module):
@@ -77,17 +102,20 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList()
         for level in reversed(range(len(widths))):
             self.layers.extend(ResBlock(widths[level], d_in) for _ in range(config.blocks))
+            self.layers.extend(config.looks(self.height, self.width, level, widths[level]))
             if level:
-                self.layers.append(Up(widths[level], widths[level - 1]))
+                self.layers.append(Up(widths[level], widths[level - 1], "bilinear"))
         self.norm = norm(widths[0])
-        self.unfold = nn.Conv2d(widths[0], FINE * config.fold**2, 3, padding=1)
-        self.out = nn.Conv2d(FINE, c, 3, padding=1)  # at full resolution, or the seams between unfolded pixels show
+        self.unfold = even_(nn.Conv2d(widths[0], FINE * config.fold**2, 3, padding=1), config.fold)
+        self.fine = Conv3x3(FINE, FINE)  # at full resolution, or the seams between unfolded pixels show
+        self.out = nn.Conv2d(FINE, c, 3, padding=1)
 
     def forward(self, e: Tensor) -> Tensor:
         h = self.into(e).unflatten(1, self.bottom).contiguous(memory_format=torch.channels_last)  # (N, C, h, w)
         for layer in self.layers:
-            h = layer(h) if isinstance(layer, Up) else layer(h, e)
+            h = layer(h, e) if isinstance(layer, ResBlock) else layer(h)
         h = F.pixel_shuffle(self.unfold(F.silu(self.norm(h))), self.config.fold)  # (N, FINE, H, W)
+        h = h + self.fine(F.silu(h))
         return self.out(F.silu(h))[..., : self.height, : self.width]
 
 
@@ -96,37 +124,32 @@ class _CriticBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.conv1, self.conv2 = (Conv3x3(channels, channels) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.leaky_relu(x, 0.2))
         return (x + self.conv2(F.leaky_relu(h, 0.2))) * 0.5**0.5
 
 
-class Critic(nn.Module):
-    """(N, C, H, W) and labels (N,) to a score (N,), conditional by projection (Miyato and Koyama 2018, equation 3)."""
+class Trunk(nn.Module):
+    """A critic but for its last layer: (N, C, H, W) to (N, D)."""
 
-    def __init__(self, config: PyramidConfig, shape: tuple[int, int, int], num_classes: int = 0):
+    def __init__(self, config: PyramidConfig, shape: tuple[int, int, int]):
         super().__init__()
         c, height, width = shape
         self.config, widths = config, config.widths(height, width)
-        self.stride = config.stride(height, width)
+        self.stride, self.width = config.stride(height, width), widths[-1]
         self.stem = nn.Conv2d(c * config.fold**2, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
         for level, w in enumerate(widths):
             if level:
                 layers.append(Down(widths[level - 1], w))
             layers += [_CriticBlock(w) for _ in range(config.blocks)]
+            layers += config.looks(height, width, level, w)
         self.layers = nn.Sequential(*layers)
         self.hidden = nn.Linear(math.prod(config.bottom(height, width)), widths[-1])
-        self.score = nn.Linear(widths[-1], 1)
-        self.label = nn.Embedding(num_classes + 1, widths[-1]) if num_classes else None  # the last is the null class
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         x = F.pixel_unshuffle(pad_to_multiple(x, self.stride), self.config.fold)
         h = self.layers(self.stem(x.contiguous(memory_format=torch.channels_last)))
-        h = F.leaky_relu(self.hidden(F.leaky_relu(h, 0.2).flatten(1)), 0.2).float()  # (N, D)
-        score = self.score(h).squeeze(1)
-        if self.label is not None:
-            score = score + (h * self.label(label)).sum(1) * h.shape[1] ** -0.5
-        return score
+        return F.leaky_relu(self.hidden(F.leaky_relu(h, 0.2).flatten(1)), 0.2)

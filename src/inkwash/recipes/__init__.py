@@ -15,6 +15,12 @@ RECIPES = {
     "distill": "inkwash.recipes.distill:distill",
     "diffusion": "inkwash.recipes.diffusion:diffusion",
     "gan": "inkwash.recipes.gan:gan",
+    **{name: f"inkwash.recipes.gan:{name.replace('-', '_')}" for name in ("minimax", "cgan", "dcgan", "wgan", "wgan-gp", "acgan", "sagan")},
+    "cyclegan": "inkwash.recipes.translate:cyclegan",
+    "pix2pix": "inkwash.recipes.translate:pix2pix",
+    "srgan": "inkwash.recipes.upscale:srgan",
+    "style": "inkwash.recipes.translate:style",
+    "upscaler": "inkwash.recipes.upscale:upscaler",
     "vae": "inkwash.recipes.vae:vae",
 }
 

@@ -59,9 +59,9 @@ def configure(
         wished = View().override(view)
         source = open_source(data)
         known = facts(source, wished)
-        if known.note and tell:
-            tell(known.note)
         config = make(data, known, **begun(make, recipe, start))
+        if known.note and tell and config.data.view.size == (known.height, known.width):  # not where a recipe cuts its own pieces
+            tell(known.note)
         validation = None if source.split in ("all", source.validation) else source.validation
         found = {"data.split": source.split, "data.validation": validation}
         settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings

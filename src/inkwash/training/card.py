@@ -2,10 +2,21 @@
 
 from typing import Any
 
+from inkwash.core.model import Model, Translator
 from inkwash.training.config import RunConfig
 
 
-def card(config: RunConfig, data: dict[str, Any], trained: dict[str, Any]) -> str:
+def use(model: Model) -> str:
+    """The command that a person tries first."""
+    if not isinstance(model, Translator):
+        return "inkwash sample THIS_FOLDER -n 64 --out pictures"
+    if model.scale > 1:
+        return "inkwash upscale photo.jpg --model THIS_FOLDER --out large.png"
+    to = f" --to {model.directions[0]}" if len(model.directions) > 1 else ""
+    return f"inkwash translate THIS_FOLDER photo.jpg{to} --out other.png"
+
+
+def card(config: RunConfig, model: Model, data: dict[str, Any], trained: dict[str, Any]) -> str:
     """Markdown. data, trained: as in the folder's metrics.json."""
     m, t = config.model, config.train
     classes = getattr(m, "classes", ())
@@ -25,7 +36,7 @@ def card(config: RunConfig, data: dict[str, Any], trained: dict[str, Any]) -> st
         "",
         "Measured figures are in metrics.json, once `inkwash evaluate` has been run. Use:",
         "",
-        "    inkwash sample THIS_FOLDER -n 64 --out pictures",
+        f"    {use(model)}",
         "",
     ]
     return "\n".join(lines)

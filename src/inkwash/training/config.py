@@ -9,9 +9,11 @@ from inkwash.data.view import View
 
 
 class DataConfig(Config):
-    """source: what `open_source` takes. validation: the split that chooses the best checkpoint, None for none."""
+    """source: what `open_source` takes. beside: another source, whose images are the other side of an unpaired translation.
+    validation: the split that chooses the best checkpoint, None for none."""
 
     source: str
+    beside: str | None = None
     split: str = "train"
     validation: str | None = "test"
     view: View = View()

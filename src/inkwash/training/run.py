@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import inkwash
+from inkwash.core.batch import Step
 from inkwash.core.device import peak_memory
 from inkwash.core.errors import ConfigError, FileError, InkwashError
 from inkwash.core.files import fill_state, make_folder, read_json, save_model, settle_folder, write_text
 from inkwash.core.model import Sampler
-from inkwash.data import Dataset, open_source
+from inkwash.core.rng import Rng
+from inkwash.data import Dataset, Loader, open_source
 from inkwash.inference.draw import draw, draw_labels
 from inkwash.inference.pictures import grid, save_png
 from inkwash.training.alarms import check_samples, check_start
@@ -36,7 +39,7 @@ from inkwash.training.config import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
 from inkwash.training.log import Log, duration
-from inkwash.training.trainer import Clock, Trainer
+from inkwash.training.trainer import Clock, Trainer, still
 
 
 class Run:
@@ -162,26 +165,46 @@ class Run:
         clock = {"step": self.trainer.clock.step, "images": self.trainer.clock.images, "seconds": round(self.trainer.clock.elapsed, 1)}
         extra = {"metrics.json": json.dumps({"data": data, "trained": clock}, indent=2, ensure_ascii=False)}
         model = self.config.model
-        save_model(self.out / "model", model, self.trainer.ema.tensors(), card(self.config, data, clock), extra)
+        save_model(self.out / "model", model, self.trainer.ema.tensors(), card(self.config, self.trainer.model, data, clock), extra)
 
     def samples(self) -> None:
-        """A grid from fixed seeds, drawn with the averaged weights."""
+        """A grid from fixed seeds, or of the objective's own pictures, with the averaged weights."""
         t, config = self.trainer, self.config.model
-        if not isinstance(t.model, Sampler):
-            return
-        seeds = list(range(self.config.train.samples))
-        label = draw_labels(seeds, self.data.label_counts().tolist()) if "label" in t.model.accepts else None
         own = {k: v.clone() for k, v in t.model.state_dict().items()}
         t.model.load_state_dict(t.ema.tensors())
+        t.model.eval()
         try:
             with uncompiled(self.config.train.compile):
-                images = draw(t.model.eval(), seeds, t.model.default_options(), label, t.precision)
+                images, columns = (self._drawn(), None) if isinstance(t.model, Sampler) else self._previewed()
         finally:
             t.model.load_state_dict(own)
             t.model.train()
-        save_png(self.out / "samples" / f"{t.clock.images:09d}.png", grid(images), {"model": config.kind, "images": t.clock.images})
+        if not len(images):
+            return
+        save_png(
+            self.out / "samples" / f"{t.clock.images:09d}.png", grid(images, columns), {"model": config.kind, "images": t.clock.images}
+        )
         for alarm in check_samples(images, self.data, t.progress):
             self.log.alarm(alarm, t.clock.step)
+
+    def _drawn(self) -> Tensor:
+        t = self.trainer
+        seeds = list(range(self.config.train.samples))
+        label = draw_labels(seeds, self.data.label_counts().tolist()) if "label" in t.model.accepts else None
+        return draw(t.model, seeds, t.model.default_options(), label, t.precision)
+
+    @torch.no_grad()
+    def _previewed(self) -> tuple[Tensor, int]:
+        """What the objective shows of held-out pictures, side by side, and how many columns that makes."""
+        t, data = self.trainer, self.held_out or self.data
+        count = min(self.config.train.samples, 16, len(data))
+        batch = Loader(data, count, augment=False).batch_at(0).to(self.engine.device)
+        rng = Rng.of_rows(0, batch.index, "preview", self.engine.device)
+        with still(t.objective), t.precision.autocast(self.engine.device):
+            shown = t.objective.preview(batch, Step(t.progress, t.clock.images, rng))
+        if not shown:
+            return torch.empty(0), 0
+        return torch.stack(shown, 1).flatten(0, 1).float().cpu(), 2 * len(shown)
 
     def go(self) -> None:
         """Train until the end or a signal, and leave a run that can be taken up."""
@@ -224,9 +247,10 @@ def read_run(out: Path) -> dict[str, Any]:
 
 
 def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], None] | None = None) -> Dataset:
-    """The data of a run, through its view."""
-    limit = int(config.data.memory_gb * 2**30)
-    return Dataset(open_source(config.data.source, split), config.data.view, limit, on_progress)
+    """The data of a run, through its view, and what lies beside them."""
+    limit, d = int(config.data.memory_gb * 2**30), config.data
+    other = Dataset(open_source(d.beside, split), d.view, limit, on_progress) if d.beside else None
+    return Dataset(open_source(d.source, split), d.view, limit, on_progress, other)
 
 
 def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool = False, code: str | None = None) -> Path:

@@ -92,6 +92,7 @@ class Trainer:
         self.optimizers = self._optimizers()
         self.ema = EMA(self.model, self.train.ema, self.train.ema_share)
         self.loader = Loader(data, rows // engine.world, self.train.seed, engine.rank, engine.world)
+        self.objective.refuse(self.loader.batch_at(0, 1))
         self.clock, self.means, self.stop = Clock(), Means(), False
         self._pending: list[tuple[Tensor, int, str, Batch, Step]] = []
 

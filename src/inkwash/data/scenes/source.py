@@ -2,36 +2,51 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.errors import ConfigError, nearest
 from inkwash.data.scenes.language import captions
 from inkwash.data.scenes.render import render
 from inkwash.data.scenes.sampler import SPLITS, Settings, sample
-from inkwash.data.scenes.world import CLASSES, Scene
+from inkwash.data.scenes.world import CLASSES, TONES, Scene
 from inkwash.data.source import Record, Source
 from inkwash.data.splits import canonical
 
 VERSION = 1  # to be raised whenever the same arguments come to give other pictures
+# What all scenes of a look share: a tone of the ground, or a texture of the objects. The same scene in another look is its true
+# translation.
+LOOKS = {"day": "paper", "night": "night", "smooth": "plain", "textured": "striped"}
+
+
+def in_look(scene: Scene, look: str) -> Scene:
+    """The same scene by day or by night, its objects smooth or textured."""
+    if look in ("day", "night"):
+        near, far = TONES[LOOKS[look]]
+        return replace(scene, background=replace(scene.background, near=near, far=far))
+    return replace(scene, objects=tuple(replace(o, texture=LOOKS[look]) for o in scene.objects))
 
 
 class ScenesSource(Source):
     """`count` scenes of one split. The label is the first object's place in `CLASSES`; texts are one caption in each language of `lang`.
 
     Scenes of "val" are drawn as those of "train". With `holdout` (unless given, not for `plain` scenes), "test" shows only scenes with a
-    composition that the others never have. "all" draws without regard to that.
+    composition that the others never have. "all" draws without regard to that. look: one of `LOOKS`, for two kinds of picture of one world.
     """
 
     splits = SPLITS[:-1]
     classes = CLASSES
 
     def __init__(self, size: int = 32, count: int = 20_000, seed: int = 0, split: str = "train", objects: int | None = None,
-                 plain: bool = False, holdout: bool | None = None, lang: str = "en,zh"):  # fmt: skip
+                 plain: bool = False, holdout: bool | None = None, lang: str = "en,zh",
+                 look: str | None = None):  # fmt: skip
         self.name, self.split, self.size, self.count, self.seed = "scenes", canonical(split), size, count, seed
         self.lang = tuple(filter(None, (word.strip() for word in lang.split(","))))
         self.settings = Settings(objects, plain, not plain if holdout is None else holdout)
+        self.look = look
+        if look is not None and look not in LOOKS:
+            raise ConfigError(f"scenes have no look {look!r}; {nearest(look, LOOKS)}")
         if count < 1:
             raise ConfigError(f"scenes need a count of at least 1, not {count}.")
         captions(self.scene(0), self.lang)  # says at once what is wrong with any of these
@@ -43,7 +58,8 @@ class ScenesSource(Source):
         """The i-th scene as data."""
         if not 0 <= i < self.count:
             raise IndexError(f"scene {i} of {self.count}")
-        return sample(self.seed, i, self.size, self.settings, self.split)
+        scene = sample(self.seed, i, self.size, self.settings, self.split)
+        return in_look(scene, self.look) if self.look else scene
 
     def read(self, i: int) -> Record:
         scene = self.scene(i)
@@ -64,5 +80,5 @@ class ScenesSource(Source):
         return images, labels
 
     def fingerprint(self) -> str:
-        told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, asdict(self.settings)]
+        told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, asdict(self.settings), *filter(None, [self.look])]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

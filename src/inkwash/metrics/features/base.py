@@ -33,6 +33,22 @@ class FeatureNet(nn.Module):
             return self.features(to_rgb(images.float())).float()
 
 
+class Layered:
+    """A network whose maps are looked at: where a picture is compared with another by what a network sees in it.
+
+    content: the layer, by index, whose values tell what is there. style: those whose correlations tell how it is painted. smooth: weight of
+    the total variation, so that a picture that is sought by its maps shows none of the grain that it is blind to.
+    """
+
+    content: int
+    style: tuple[int, ...]
+    smooth: float
+
+    @abstractmethod
+    def layers(self, rgb: Tensor) -> list[Tensor]:
+        """RGB (N, 3, H, W) in [-1, 1], at its own size, to maps (N, C, h, w), shallow first; gradients pass."""
+
+
 def to_rgb(images: Tensor) -> Tensor:
     """(N, 3, H, W) from grey (repeated), RGB, or RGBA with straight alpha (composited over white); values in [-1, 1].
 

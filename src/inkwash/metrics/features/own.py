@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.errors import FileError
-from inkwash.metrics.features.base import FeatureNet, fill, read_weights, resize, weight_hash
+from inkwash.metrics.features.base import FeatureNet, Layered, fill, read_weights, resize, weight_hash
 
 NAME = "inkwash-extractor"
+PLACES = ((0, 1), (1, 3), (2, 0), (3, 2))  # every row and every column of a grid of 4 once
 
 
 class Stage(nn.Module):
@@ -37,9 +38,11 @@ class Stage(nn.Module):
         return x
 
 
-class OwnNet(FeatureNet):
+class OwnNet(FeatureNet, Layered):
     """widths, depths: channels and residual convolutions of each stage; top: channels of the last convolution; taps: the stages,
     by index, whose averages join the features; size: input side."""
+
+    content, style, smooth = 2, (0, 1, 2, 3), 4.0
 
     def __init__(
         self,
@@ -68,6 +71,21 @@ class OwnNet(FeatureNet):
             if i in self.taps:
                 out.append(x.mean((2, 3)))
         return torch.cat([*out, F.silu(self.top(x)).mean((2, 3))], 1)
+
+    def layers(self, rgb: Tensor) -> list[Tensor]:
+        """Maps of the picture at four places under the stem's grid, side by side: with a stride of 4, one place leaves pixels that only
+        the grid's own pattern moves, and a picture that is sought by these maps would show it."""
+        h, w = rgb.shape[-2:]
+        padded = F.pad(rgb, (0, 3, 0, 3), mode="replicate")
+        x, out = torch.cat([padded[..., down : down + h, right : right + w] for down, right in PLACES]), []
+        for stage in self.stages:
+            x = F.silu(stage.down(x))
+            out.append(x)
+            for conv in stage.convs:
+                x = x + F.silu(conv(x))
+            out.append(x)
+        out.append(F.silu(self.top(x)))
+        return [torch.cat(y.chunk(len(PLACES)), dim=-1) for y in out]  # (N, C, h / 4, w)
 
     def features(self, rgb: Tensor) -> Tensor:
         return (self.raw(rgb) - self.shift) @ self.whitening

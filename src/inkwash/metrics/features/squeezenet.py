@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError, FileError
-from inkwash.metrics.features.base import FeatureNet, fill, resize, weight_hash
+from inkwash.metrics.features.base import FeatureNet, Layered, fill, resize, weight_hash
 
 EXPAND = {2: 64, 3: 64, 4: 128, 5: 128, 6: 192, 7: 192, 8: 256, 9: 256}  # channels of each half of fire i; a quarter squeezed
 POOL_AFTER = {"1.0": (4, 8), "1.1": (3, 5)}
@@ -41,10 +41,11 @@ class Fire(nn.Module):
         return F.relu(torch.cat([self.expand1x1(s), self.expand3x3(s)], 1))
 
 
-class SqueezeNet(FeatureNet):
+class SqueezeNet(FeatureNet, Layered):
     """SqueezeNet `version` ("1.0" or "1.1") at input side `size`; `classes` = 1000 adds the classifier that 1.0 came with."""
 
     dim = 512
+    content, style, smooth = 4, (0, 2, 4, 5, 6, 7, 8), 0.5  # conv1, fire 2 to 9
 
     def __init__(self, version: str = "1.1", size: int = 128, classes: int = 0):
         super().__init__()
@@ -63,13 +64,17 @@ class SqueezeNet(FeatureNet):
 
     def maps(self, rgb: Tensor) -> Tensor:
         """RGB (N, 3, H, W) in [-1, 1] to the maps of fire 9 (N, 512, h, w)."""
-        levels = 127.5 * (resize(rgb, self.size) + 1)
-        x = (levels.flip(1) if self.version == "1.0" else levels) - self.mean
-        x = self._pool(F.relu(self.conv1(x)))
+        return self.layers(resize(rgb, self.size))[-1]
+
+    def layers(self, rgb: Tensor) -> list[Tensor]:
+        levels = 127.5 * (rgb + 1)
+        out = [F.relu(self.conv1((levels.flip(1) if self.version == "1.0" else levels) - self.mean))]
+        x = self._pool(out[0])
         for i in EXPAND:
             x = self.get_submodule(f"fire{i}")(x)
+            out.append(x)
             x = self._pool(x) if i in POOL_AFTER[self.version] else x
-        return x
+        return out
 
     def features(self, rgb: Tensor) -> Tensor:
         return self.maps(rgb).mean((2, 3))

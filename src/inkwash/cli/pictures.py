@@ -1,0 +1,79 @@
+"""inkwash upscale and inkwash translate: files in, files out."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from inkwash.cli.common import progress, tell
+from inkwash.core.errors import ConfigError
+from inkwash.core.files import make_folder
+from inkwash.core.model import OnStep
+from inkwash.data.decode import SUFFIXES
+from inkwash.inference.load import load
+from inkwash.inference.pictures import save_png
+from inkwash.inference.upscale import METHODS, TILE, enlarge, opened
+from inkwash.inference.upscale import translate as translated
+from inkwash.inference.upscale import upscale as upscaled
+
+
+def places(pictures: Sequence[str], out: str) -> list[Path]:
+    """Where each result goes: the file named, or PNG files of the same names in the folder named. Raises ConfigError."""
+    place = Path(out)
+    if place.suffix.lower() in SUFFIXES:
+        if len(pictures) > 1:
+            raise ConfigError(f"{len(pictures)} pictures do not go into one file: name a folder with --out.")
+        if place.suffix.lower() != ".png":
+            raise ConfigError(f"Results are PNG files, which lose nothing: write --out {place.with_suffix('.png')}.")
+        return [place]
+    names = [f"{Path(p).stem}.png" for p in pictures]
+    if len(set(names)) < len(names):
+        raise ConfigError("Two of the pictures have the same name: enlarge them into different folders.")
+    return [place / name for name in names]
+
+
+def tile_of(text: str, usual: int) -> int:
+    """A number of pixels, or auto. Raises ConfigError."""
+    if text == "auto":
+        return usual
+    if not text.isascii() or not text.isdigit() or int(text) < 16:
+        raise ConfigError(f"{text!r} is not a tile: write auto, or a number of pixels from 16 on.")
+    return int(text)
+
+
+def work(pictures: Sequence[str], out: str, f: Callable[[np.ndarray, OnStep], np.ndarray], facts: dict, what: str, json: bool) -> None:
+    """Each picture through f, on disk as soon as it is done."""
+    targets, start = places(pictures, out), time.perf_counter()
+    for picture, target in zip(pictures, targets):
+        pixels = opened(Path(picture))
+        with progress(f"{what} {Path(picture).name}") as on_step:
+            made = f(pixels, on_step)
+        make_folder(target.parent)
+        image = Image.fromarray(made[..., 0] if made.shape[-1] == 1 else made)
+        save_png(target, image, facts | {"of": Path(picture).name, "size": f"{made.shape[1]}x{made.shape[0]}"})
+    seconds = time.perf_counter() - start
+    files = [str(t) for t in targets]
+    tell({"wrote": files, "seconds": round(seconds, 3), **facts}, json, [f"wrote {f}" for f in files] + [f"{seconds:.1f} s"])
+
+
+def upscale(pictures: Sequence[str], out: str, scale: int, model: str, tile: str, device: str, json: bool) -> None:
+    """Files larger by a model's run, or by interpolation."""
+    side = tile_of(tile, TILE)
+    facts = {"model": model, "edit": "upscale", "scale": scale}
+    places(pictures, out)  # before a model is loaded
+    if model in METHODS:
+        work(pictures, out, lambda pixels, on_step: enlarge(pixels, scale, model), facts, "enlarging", json)
+        return
+    loaded = load(model, device)
+    work(pictures, out, lambda pixels, on_step: upscaled(loaded, pixels, scale, side, on_step), facts, "enlarging", json)
+
+
+def translate(model: str, pictures: Sequence[str], out: str, to: str | None, tile: str, device: str, json: bool) -> None:
+    """Files as a model's run makes others of them."""
+    side = tile_of(tile, 0)
+    places(pictures, out)
+    loaded = load(model, device)
+    facts = {"model": loaded.name, "edit": "translate", **({"to": to} if to else {})}
+    work(pictures, out, lambda pixels, on_step: translated(loaded, pixels, to, side, on_step), facts, "translating", json)

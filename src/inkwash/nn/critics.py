@@ -1,0 +1,86 @@
+"""A critic: a trunk that looks at an image, and a head that scores it, for its class where there are classes.
+
+`condition` says how the class comes in:
+    projection  score + <features, embedding of the class>       (Miyato and Koyama 2018, equation 3)
+    auxiliary   the critic also names the class                  (Odena et al. 2017, AC-GAN)
+    concat      the class is an input, as planes beside the image (Mirza and Osindero 2014, CGAN)
+"""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Discriminator, Field, Tag
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.core.config import Config
+from inkwash.nn.conv import Conv3x3
+from inkwash.nn.dcgan import DCGANConfig, MLPConfig
+from inkwash.nn.layers import Down, pad_to_multiple
+from inkwash.nn.pyramid import PyramidConfig
+
+How = Literal["projection", "auxiliary", "concat"]
+
+
+def _kind(net: Any) -> Any:
+    """A network's kind; the pyramid where a dictionary names none."""
+    return net.get("kind", "pyramid") if isinstance(net, dict) else getattr(net, "kind", None)
+
+
+# A configuration that builds both sides: generator(shape, d_in) from a vector to an image, trunk(shape) from an image to a vector.
+Pair = Annotated[
+    Annotated[PyramidConfig, Tag("pyramid")] | Annotated[DCGANConfig, Tag("dcgan")] | Annotated[MLPConfig, Tag("mlp")],
+    Discriminator(_kind),
+]
+
+
+class Critic(nn.Module):
+    """(N, C, H, W) and labels (N,) to a score (N,), high for real, and class logits (N, K) where they are auxiliary, else None.
+
+    The null class, the last, is of rows whose class is not known.
+    """
+
+    def __init__(self, net: Pair, shape: tuple[int, int, int], num_classes: int = 0, condition: How = "projection"):
+        super().__init__()
+        self.planes = num_classes + 1 if num_classes and condition == "concat" else 0
+        self.trunk = net.trunk((shape[0] + self.planes, *shape[1:]))
+        d = self.trunk.width
+        self.score = nn.Linear(d, 1)
+        self.label = nn.Embedding(num_classes + 1, d) if num_classes and condition == "projection" else None
+        self.names = nn.Linear(d, num_classes) if num_classes and condition == "auxiliary" else None
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        if self.planes:
+            planes = F.one_hot(label, self.planes).to(x.dtype)[:, :, None, None]  # (N, K + 1, 1, 1)
+            x = torch.cat([x, planes.expand(-1, -1, *x.shape[-2:])], dim=1)
+        h = self.trunk(x).float()  # (N, D)
+        score = self.score(h).squeeze(1)
+        if self.label is not None:
+            score = score + (h * self.label(label)).sum(1) * h.shape[1] ** -0.5
+        return score.float(), None if self.names is None else self.names(h).float()
+
+
+class PatchConfig(Config):
+    """width: channels of the first map, doubled at each further one up to four times. levels: how often the map is halved; each score then
+    looks at a patch of about 10, 24, 52, ... pixels, 2^levels apart."""
+
+    width: int = Field(64, ge=1)
+    levels: int = Field(3, ge=1)
+
+
+class PatchCritic(nn.Module):
+    """(N, C, H, W) to a score for every patch (N, P), with which style is judged and the whole is not (Isola et al. 2017, PatchGAN)."""
+
+    def __init__(self, config: PatchConfig, channels: int):
+        super().__init__()
+        self.stride = 2**config.levels
+        widths = [config.width * min(2**i, 4) for i in range(config.levels)]
+        self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        layers: list[nn.Module] = []
+        for a, b in zip(widths, widths[1:]):
+            layers += [nn.LeakyReLU(0.2), Down(a, b), nn.LeakyReLU(0.2), Conv3x3(b, b)]
+        self.layers = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(pad_to_multiple(x, self.stride), 2)
+        return self.layers(self.stem(x.contiguous(memory_format=torch.channels_last))).flatten(1).float()

@@ -1,0 +1,118 @@
+"""The world of scenes: the same anywhere, true to what it says, in two looks, and read back."""
+
+import numpy as np
+import pytest
+
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.data import open_source
+from inkwash.data.scenes import (
+    CLASSES,
+    COLOURS,
+    SIMPLE,
+    ScenesSource,
+    Settings,
+    Unreadable,
+    captions,
+    facts,
+    holds,
+    masks,
+    parse,
+    render,
+    sample,
+    split_of,
+)
+from inkwash.data.scenes.world import covered, most_objects
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [sample(3, i, 64, split="all") for i in range(60)]
+
+
+def test_a_scene_is_a_function_of_its_number(scenes):
+    assert scenes[7] == sample(3, 7, 64, split="all") != sample(3, 8, 64, split="all")
+    source = ScenesSource(size=32, count=30, seed=1)
+    images, labels = source.arrays()
+    assert np.array_equal(images[11], ScenesSource(size=32, count=12, seed=1).read(11).image) and images.dtype == np.uint8
+    assert labels[11] == source.read(11).label and np.array_equal(source.labels(), labels)
+    assert not np.array_equal(images[11], ScenesSource(size=32, count=12, seed=2).read(11).image)
+
+
+@pytest.mark.parametrize("size, most", [(16, 1), (32, 2), (64, 4)])
+def test_what_a_picture_of_a_size_may_hold(size, most):
+    assert most_objects(size) == most
+    counts = {len(sample(0, i, size, split="all").objects) for i in range(40)}
+    assert counts == set(range(1, most + 1))
+    assert all(len(sample(0, i, size, Settings(objects=1)).objects) == 1 for i in range(20))
+
+
+def test_a_scene_keeps_its_promises(scenes):
+    for scene in scenes:
+        colours = [o.colour for o in scene.objects]
+        assert len(set(colours)) == len(colours) and scene.label == CLASSES.index(scene.objects[0].name)
+        for o in scene.objects:
+            assert covered(o, [p for p in scene.objects if p.z > o.z]) <= 0.2
+            assert o.diameter / 2 < o.x < 1 - o.diameter / 2 and o.diameter / 2 < o.y < 1 - o.diameter / 2
+        if scene.relation:
+            assert holds(scene.objects[0], scene.relation, scene.objects[1]) and (0, scene.relation, 1) in facts(scene)
+
+
+def test_captions_come_in_two_languages(scenes):
+    for scene in scenes:
+        english, chinese = captions(scene)
+        assert english.isascii() and not chinese.isascii() and captions(scene, ("zh",)) == (chinese,)
+    one = next(s for i in range(999) if (s := sample(0, i, 16, SIMPLE)).objects[0].shape == "heart")
+    assert "heart" in captions(one)[0] and "心" in captions(one)[1]
+
+
+def test_masks_are_where_the_objects_are(scenes):
+    for scene in scenes[:20]:
+        found, image = masks(scene, 64), render(scene, 64)
+        assert len(found) == len(scene.objects) and image.shape == (64, 64, 3)
+        for o, mask in zip(scene.objects, found):
+            inside = image[np.asarray(mask) > 0.9].astype(float).mean(0)
+            nearest = min(COLOURS, key=lambda c: np.abs(inside / inside.sum() - np.array(COLOURS[c]) / sum(COLOURS[c])).sum())
+            assert nearest == o.colour
+
+
+def test_held_out_compositions_are_only_in_the_test_split():
+    train, test = ([sample(0, i, 32, split=s) for i in range(60)] for s in ("train", "test"))
+    assert {split_of(s) for s in train} == {"train"} and {split_of(s) for s in test} == {"test"}
+
+
+def test_a_picture_is_read_back():
+    right = 0
+    for i in range(40):
+        scene = sample(5, i, 64, SIMPLE)
+        read = parse(render(scene, 64))
+        right += bool(read) and [o.name for o in read.objects] == [o.name for o in scene.objects]
+    assert right >= 39
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert isinstance(parse(noise), Unreadable) and not parse(noise)
+    with pytest.raises(DataError, match="uint8"):
+        parse(noise.astype(float))
+
+
+@pytest.mark.parametrize("look, other", [("day", "night"), ("smooth", "textured")])
+def test_a_scene_in_another_look_is_the_same_scene(look, other):
+    one, two, plain = (ScenesSource(32, 12, look=name) for name in (look, other, None))
+    assert len({s.fingerprint() for s in (one, two, plain)}) == 3
+    for i in range(12):
+        a, b, free = one.scene(i), two.scene(i), plain.scene(i)
+        assert [(o.name, o.x, o.y, o.z) for o in a.objects] == [
+            (o.name, o.x, o.y, o.z) for o in b.objects
+        ] and a.light == b.light == free.light
+        assert (a.background == b.background) == (look == "smooth") and not np.array_equal(one.read(i).image, two.read(i).image)
+    images = [s.arrays()[0].astype(float).mean() for s in (one, two)]
+    assert look == "smooth" or images[0] > 2 * images[1]
+
+
+def test_what_scenes_refuse():
+    for options, words in (
+        ({"look": "nigth"}, "night"),
+        ({"count": 0}, "at least 1"),
+        ({"size": 8}, "16 to 256"),
+        ({"objects": 9}, "1 to 4"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            open_source("scenes", **options)

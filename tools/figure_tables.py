@@ -1,0 +1,260 @@
+"""What the tables of measured figures hold: for each, the heads of its first column and of the others with the ends of their keys in
+docs/figures.json; and its rows with the beginnings of theirs. `fill_figures.py` writes them into the pages."""
+
+OPERATORS = (
+    "convolution_backward",
+    "mkldnn_convolution",
+    "bmm",
+    "mm",
+    "addmm",
+    "copy_",
+    "native_group_norm",
+    "native_group_norm_backward",
+    "hardswish",
+    "hardswish_backward",
+    "addcmul",
+    "mul",
+    "add",
+    "add_",
+    "pixel_unshuffle",
+)
+SOLVERS = ("ddim", "ddpm", "heun", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
+SAMPLERS = ((14, 0.9, 1.4), (14, 0.9, 1), (14, 0.5, 1.4), (14, 0, 1), (20, 0.9, 1.4), (20, 0, 1), (50, 0, 1))
+
+TABLES = {
+    "fashion": (
+        {"en": "Fashion-MNIST, 10 minutes each", "zh": "Fashion-MNIST，各训练 10 分钟"},
+        {
+            "fd": {"en": "FD", "zh": "FD"},
+            "kid": {"en": "KID", "zh": "KID"},
+            "precision": {"en": "precision", "zh": "精确率"},
+            "recall": {"en": "recall", "zh": "召回率"},
+            "coverage": {"en": "coverage", "zh": "覆盖率"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+            "seconds_per_image": {"en": "sampling, s/image", "zh": "采样，秒/张"},
+        },
+        {
+            "fashion.floor": {"en": "held-out real images (floor)", "zh": "留出的真实图像（下限）"},
+            "fashion.diffusion": {"en": "`diffusion`", "zh": "`diffusion`"},
+            "fashion.gan": {"en": "`gan`", "zh": "`gan`"},
+            "fashion.vae": {"en": "`vae`", "zh": "`vae`"},
+            "fashion.laptop": {"en": "`diffusion`, AVX2 only, fp32, batches of 64", "zh": "`diffusion`，仅用 AVX2，fp32，批大小 64"},
+        },
+    ),
+    "peers": (
+        {"en": "10 minutes of one sitting, FD", "zh": "同一次测量中的 10 分钟，FD"},
+        {
+            "fd": {"en": "our extractor", "zh": "我们的特征网络"},
+            "squeeze": {"en": "SqueezeNet", "zh": "SqueezeNet"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+        },
+        {
+            "peers.inkwash": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
+            "peers.three": {"en": "the same after 3 minutes", "zh": "同上，训练 3 分钟"},
+            "peers.hour": {"en": "the same after 60 minutes, `train.compile=true`", "zh": "同上，训练 60 分钟，`train.compile=true`"},
+            "peers.hour24": {"en": "that run sampled with `--steps 24`", "zh": "该次训练，用 `--steps 24` 采样"},
+            "peers.first": {"en": "its first recipe, a usual U-Net", "zh": "它最初的配方，常见的 U-Net"},
+            "peers.diffusers": {"en": "diffusers' `UNet2DModel`", "zh": "diffusers 的 `UNet2DModel`"},
+        },
+    ),
+    "cifar": (
+        {"en": "CIFAR-10 (JPEG), 60 minutes", "zh": "CIFAR-10（JPEG），60 分钟"},
+        {
+            "fd": {"en": "FD", "zh": "FD"},
+            "squeeze": {"en": "SqueezeNet", "zh": "SqueezeNet"},
+            "bound": {"en": "bits/dim (bound)", "zh": "bits/dim（变分界）"},
+            "density": {"en": "bits/dim, density", "zh": "bits/dim，密度"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+        },
+        {
+            "cifar.floor": {"en": "held-out real images (floor)", "zh": "留出的真实图像（下限）"},
+            "cifar.hour": {"en": "`inkwash train diffusion`", "zh": "`inkwash train diffusion`"},
+        },
+    ),
+    "train_step": (
+        {"en": "training step, images/s", "zh": "训练步，张/秒"},
+        {
+            "inkwash": {"en": "Inkwash", "zh": "Inkwash"},
+            "diffusers_fp32": {"en": "diffusers, fp32", "zh": "diffusers，fp32"},
+            "diffusers_bf16": {"en": "diffusers, bf16", "zh": "diffusers，bf16"},
+            "ratio_fp32": {"en": "times its fp32", "zh": "对其 fp32 的倍数"},
+            "ratio_bf16": {"en": "times its bf16", "zh": "对其 bf16 的倍数"},
+        },
+        {
+            "train_step.server": {"en": "server (AMX)", "zh": "服务器（AMX）"},
+            "train_step.laptop": {"en": "laptop (AVX2 only)", "zh": "笔记本（仅 AVX2）"},
+        },
+    ),
+    "profile": (
+        {"en": "operator, ms", "zh": "算子，毫秒"},
+        {
+            "server_train": {"en": "training, server", "zh": "训练，服务器"},
+            "laptop_train": {"en": "training, laptop", "zh": "训练，笔记本"},
+            "server_sample": {"en": "sampling, server", "zh": "采样，服务器"},
+            "laptop_sample": {"en": "sampling, laptop", "zh": "采样，笔记本"},
+        },
+        {
+            "profile.step": {"en": "the whole step", "zh": "整个一步"},
+            **{f"profile.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in OPERATORS},
+        },
+    ),
+    "few": (
+        {"en": "FD, 2,500 images", "zh": "FD，2,500 张图像"},
+        {
+            "fd1": {"en": "1 evaluation", "zh": "1 次求值"},
+            "fd2": {"en": "2", "zh": "2"},
+            "fd4": {"en": "4", "zh": "4"},
+            "fd8": {"en": "8", "zh": "8"},
+            "fd50": {"en": "50", "zh": "50"},
+        },
+        {
+            "few.teacher": {"en": "teacher, `dpmpp-2m`", "zh": "老师，`dpmpp-2m`"},
+            "few.student": {"en": "student", "zh": "学生"},
+        },
+    ),
+    "solvers": (
+        {"en": "FD, 2,500 images", "zh": "FD，2,500 张图像"},
+        {
+            "fd5": {"en": "5 evaluations", "zh": "5 次求值"},
+            "fd10": {"en": "10", "zh": "10"},
+            "fd14": {"en": "14", "zh": "14"},
+            "fd20": {"en": "20", "zh": "20"},
+            "fd50": {"en": "50", "zh": "50"},
+            "fd1000": {"en": "1000", "zh": "1000"},
+        },
+        {
+            "solvers.default": {"en": "default", "zh": "默认"},
+            "solvers.plain": {"en": "`dpmpp-2m`, `eta=0`, `overshoot=1`", "zh": "`dpmpp-2m`，`eta=0`，`overshoot=1`"},
+            **{f"solvers.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in SOLVERS},
+        },
+    ),
+    "sampler": (
+        {"en": "`dpmpp-2m`, 2,500 images", "zh": "`dpmpp-2m`，2,500 张图像"},
+        {"fd": {"en": "FD", "zh": "FD"}, "squeeze": {"en": "SqueezeNet", "zh": "SqueezeNet"}},
+        {
+            f"sampler.steps{steps}_eta{eta}_overshoot{overshoot}": {
+                "en": f"{steps} steps, `eta={eta}`, `overshoot={overshoot}`",
+                "zh": f"{steps} 步，`eta={eta}`，`overshoot={overshoot}`",
+            }
+            for steps, eta, overshoot in SAMPLERS
+        },
+    ),
+    "parse": (
+        {"en": "objects right", "zh": "读对的物体"},
+        {
+            "clean": {"en": "clean", "zh": "原图"},
+            "noise": {"en": "noise 8/255", "zh": "噪声 8/255"},
+            "jpeg": {"en": "JPEG 75", "zh": "JPEG 75"},
+            "blur": {"en": "blur of 1 pixel", "zh": "1 像素模糊"},
+            "photos": {"en": "photographs called unreadable", "zh": "照片判为不可读"},
+        },
+        {
+            "scenes.parse.32": {"en": "32 pixels", "zh": "32 像素"},
+            "scenes.parse.64": {"en": "64 pixels", "zh": "64 像素"},
+        },
+    ),
+    "order": (
+        {"en": "observed order", "zh": "实测阶数"},
+        {"order": {"en": "order", "zh": "阶"}},
+        {
+            "solvers.ddim": {"en": "`ddim`", "zh": "`ddim`"},
+            "solvers.heun": {"en": "`heun`", "zh": "`heun`"},
+            "solvers.dpmpp-2m": {"en": "`dpmpp-2m`", "zh": "`dpmpp-2m`"},
+        },
+    ),
+    "upscaling": (
+        {"en": "four times, luminance", "zh": "放大四倍，亮度"},
+        {
+            "set5_psnr": {"en": "Set5, dB", "zh": "Set5，dB"},
+            "set5_ssim": {"en": "Set5, SSIM", "zh": "Set5，SSIM"},
+            "set14_psnr": {"en": "Set14, dB", "zh": "Set14，dB"},
+            "set14_ssim": {"en": "Set14, SSIM", "zh": "Set14，SSIM"},
+        },
+        {
+            "upscaling.nearest": {"en": "`nearest`", "zh": "`nearest`"},
+            "upscaling.bilinear": {"en": "`bilinear`", "zh": "`bilinear`"},
+            "upscaling.bicubic": {"en": "`bicubic`", "zh": "`bicubic`"},
+            "upscaling.lanczos": {"en": "`lanczos`", "zh": "`lanczos`"},
+            "upscaling.spline": {"en": "`spline`", "zh": "`spline`"},
+            "upscaling.adamw": {"en": "`upscaler`, AdamW, 6 minutes of one core", "zh": "`upscaler`，AdamW，单核 6 分钟"},
+            "upscaling.muon": {"en": "`upscaler`, Muon, 6 minutes of one core", "zh": "`upscaler`，Muon，单核 6 分钟"},
+            "upscaling.bundled": {"en": "the model that ships", "zh": "随包附带的模型"},
+            "upscaling.srgan": {"en": "`srgan` from it", "zh": "以它为起点的 `srgan`"},
+        },
+    ),
+    "translation": (
+        {"en": "scenes, 30 minutes", "zh": "scenes，30 分钟"},
+        {
+            "error": {"en": "error", "zh": "误差"},
+            "unchanged": {"en": "error of no change", "zh": "不做改变的误差"},
+            "objects": {"en": "objects kept", "zh": "保留的物体"},
+        },
+        {
+            "translation.night": {"en": "day to night", "zh": "白天到夜晚"},
+            "translation.day": {"en": "night to day", "zh": "夜晚到白天"},
+            "translation.textured": {"en": "smooth to textured", "zh": "光滑到有纹理"},
+            "translation.smooth": {"en": "textured to smooth", "zh": "有纹理到光滑"},
+        },
+    ),
+    "style": (
+        {"en": "512 pixels, mean of 8 pairs", "zh": "512 像素，8 对的平均"},
+        {
+            "content": {"en": "content loss", "zh": "内容损失"},
+            "style": {"en": "style loss", "zh": "风格损失"},
+            "seconds": {"en": "seconds", "zh": "秒"},
+        },
+        {
+            "style.own": {"en": "`inkwash style`", "zh": "`inkwash style`"},
+            "style.taught": {"en": "the taught version", "zh": "常见的教学版本"},
+            "style.squeezenet": {"en": "`--network squeezenet:FILE`", "zh": "`--network squeezenet:FILE`"},
+            "style.squeezenet_taught": {"en": "the taught version on it", "zh": "同一网络上的教学版本"},
+            "style.pass": {"en": "a network for one painting", "zh": "为一幅画训练的网络"},
+        },
+    ),
+    "stacked": (
+        {"en": "StackedMNIST, 26,000 samples", "zh": "StackedMNIST，26,000 个样本"},
+        {"modes": {"en": "modes of 1000", "zh": "1000 个模态中"}, "kl": {"en": "reverse KL", "zh": "反向 KL"}},
+        {
+            "stacked.floor": {"en": "sampling alone", "zh": "仅抽样误差"},
+            "stacked.default": {"en": "`gan`", "zh": "`gan`"},
+            **{
+                f"stacked.{name}": {"en": f"`objective.loss={name}`", "zh": f"`objective.loss={name}`"}
+                for name in ("minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic")
+            },
+            **{f"stacked.{name}": {"en": f"`{name}`", "zh": f"`{name}`"} for name in ("dcgan", "wgan", "wgan-gp", "sagan")},
+        },
+    ),
+    "mixture": (
+        {"en": "25 Gaussians, 5 seeds", "zh": "25 个高斯分布，5 个种子"},
+        {"modes": {"en": "modes, fewest", "zh": "模态数，最少"}, "good": {"en": "good points, fewest", "zh": "合格点，最少"}},
+        {
+            "mixture.relativistic": {"en": "`relativistic`, R1 and R2", "zh": "`relativistic`，R1 与 R2"},
+            "mixture.minimax": {"en": "`minimax`, as in 2014", "zh": "`minimax`，2014 年原样"},
+        },
+    ),
+    "few_images": (
+        {"en": "1,000 images of Fashion-MNIST, 10 minutes", "zh": "1,000 张 Fashion-MNIST，10 分钟"},
+        {
+            "fd": {"en": "FD", "zh": "FD"},
+            "precision": {"en": "precision", "zh": "精确率"},
+            "recall": {"en": "recall", "zh": "召回率"},
+            "overfit": {"en": "overfit", "zh": "过拟合"},
+        },
+        {
+            "few_images.plain": {"en": "`gan`", "zh": "`gan`"},
+            "few_images.augmented": {"en": "with `objective.augment`", "zh": "加上 `objective.augment`"},
+            "few_images.adaptive": {"en": "with `objective.adapt=0.6` too", "zh": "再加上 `objective.adapt=0.6`"},
+        },
+    ),
+    "ablation": (
+        {"en": "Fashion-MNIST, 10 minutes", "zh": "Fashion-MNIST，10 分钟"},
+        {"fd": {"en": "FD", "zh": "FD"}, "precision": {"en": "precision", "zh": "精确率"}, "recall": {"en": "recall", "zh": "召回率"}},
+        {
+            "ablation.sagan": {"en": "`sagan`", "zh": "`sagan`"},
+            "ablation.no_attention": {"en": "without attention", "zh": "不用注意力"},
+            "ablation.concat": {"en": "class by planes, not projection", "zh": "类别以平面输入，而非投影"},
+            "ablation.auxiliary": {"en": "class named by the critic", "zh": "由判别器说出类别"},
+            "ablation.none": {"en": "without classes", "zh": "不用类别"},
+        },
+    ),
+}  # fmt: skip
