@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inkwash.core.device import keep_freed_memory
-from inkwash.core.pixels import from_uint8, to_uint8
-from inkwash.data.decode import decode, to_channels
+from inkwash.core.pixels import to_uint8
+from inkwash.data.decode import as_rgb, decode
 from inkwash.inference.load import load
 from inkwash.inference.style import STYLE, StyleOptions, both_losses, transfer
 from inkwash.metrics.features.base import Layered
@@ -39,7 +39,7 @@ PAIRS = (
 
 def read(z: zipfile.ZipFile, name: str, size: int | None = None) -> Tensor:
     """(1, 3, H, W) in [-1, 1], the long side brought to size."""
-    x = from_uint8(torch.from_numpy(to_channels(decode(z.read(name), name), 3).copy())).permute(2, 0, 1)[None]
+    x = as_rgb(decode(z.read(name), name))
     scale = size / max(x.shape[-2:]) if size else 1
     return resize(x, *(round(scale * side) for side in x.shape[-2:])).clamp(-1, 1)
 

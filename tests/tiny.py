@@ -16,6 +16,7 @@ from PIL import Image
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import MODELS
+from inkwash.core.files import load_tensors
 from inkwash.core.rng import Rng
 from inkwash.data import Facts, View, facts, open_source
 from inkwash.recipes import find
@@ -180,3 +181,12 @@ def in_two_processes(work: Callable[[], object], timeout: float = 240.0) -> None
         os.waitpid(pid, 0)
     if list(codes.values()) != [0, 0]:
         raise RuntimeError(f"two processes ended with {codes} (a missing one hung or was ended)")
+
+
+def assert_same_on_both(folder: Path, expected: dict[str, torch.Tensor]) -> None:
+    """What two processes saved as RANK.safetensors is what one process has."""
+    for rank in range(2):
+        found, _ = load_tensors(folder / f"{rank}.safetensors")
+        assert found.keys() == expected.keys()
+        for name, g in expected.items():
+            torch.testing.assert_close(found[name], g, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

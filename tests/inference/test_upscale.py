@@ -4,8 +4,9 @@ import torch
 from PIL import Image
 
 from inkwash.core.errors import ConfigError
+from inkwash.diffusion.guidance import windows
 from inkwash.inference.load import load
-from inkwash.inference.tiles import by_tiles, starts
+from inkwash.inference.tiles import by_tiles
 from inkwash.inference.upscale import METHODS, covered, enlarge, upscale
 from inkwash.training.run import train
 from tiny import pictures, run_config, stir_, write_folder, write_npz
@@ -22,7 +23,7 @@ def loaded(tmp_path_factory):
 
 def test_tiles_cover_a_side():
     for length, tile, shared in ((10, 10, 4), (11, 10, 4), (100, 30, 10), (57, 20, 19)):
-        found = starts(length, tile, shared)
+        found = windows(length, tile, shared)
         assert found[0] == 0 and found[-1] == max(0, length - tile)
         assert all(b - a <= tile - shared for a, b in zip(found, found[1:]))
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import load_tensors, save_tensors
+from inkwash.core.files import save_tensors
 from inkwash.methods.gan import AdversarialConfig
 from inkwash.nn.games import GAMES
 from inkwash.training.engine import Engine
-from tiny import forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
+from tiny import assert_same_on_both, forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
 
 HISTORY = ("minimax", "cgan", "dcgan", "wgan", "wgan-gp", "acgan", "sagan")
 PENALTIES = {"r1": 2.0, "r2": 3.0, "lipschitz": 4.0}
@@ -81,11 +81,7 @@ def test_two_processes_give_every_penalty_and_game_the_gradient_of_one(source, t
 
     expected = gradients(Engine("cpu"))
     in_two_processes(work)
-    for rank in range(2):
-        found, _ = load_tensors(tmp_path / f"{rank}.safetensors")
-        assert found.keys() == expected.keys()
-        for name, g in expected.items():
-            torch.testing.assert_close(found[name], g, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    assert_same_on_both(tmp_path, expected)
     for i in range(len(cases)):
         assert max(g.abs().max() for n, g in expected.items() if n.startswith(f"{i} ")) > 1e-3
 

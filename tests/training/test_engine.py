@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import load_tensors, save_tensors
+from inkwash.core.files import save_tensors
 from inkwash.core.objective import Objective, Phase
 from inkwash.training.checkpoint import checkpoints, load_checkpoint
 from inkwash.training.engine import Engine
 from inkwash.training.run import train
-from tiny import KINDS, contents, forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
+from tiny import KINDS, assert_same_on_both, contents, forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
 
 STIR = 0.05
 
@@ -108,11 +108,7 @@ def test_two_processes_give_the_gradient_of_one(sources, tmp_path):
         engine.close()
 
     in_two_processes(work)
-    for rank in range(2):
-        found, _ = load_tensors(tmp_path / f"{rank}.safetensors")
-        assert found.keys() == expected.keys()
-        for name, g in expected.items():
-            torch.testing.assert_close(found[name], g, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    assert_same_on_both(tmp_path, expected)
     phases = {n.rsplit(" ", 1)[0] for n in expected if not n.startswith("toy.")}
     assert "gan penalty" in phases
     for phase in phases:

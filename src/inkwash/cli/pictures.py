@@ -11,10 +11,10 @@ from inkwash.cli.common import progress, tell
 from inkwash.core.errors import ConfigError
 from inkwash.core.files import make_folder
 from inkwash.core.model import OnStep
-from inkwash.data.decode import SUFFIXES
+from inkwash.data.decode import SUFFIXES, opened
 from inkwash.inference.load import load
 from inkwash.inference.pictures import save_png
-from inkwash.inference.upscale import METHODS, TILE, enlarge, opened
+from inkwash.inference.upscale import METHODS, TILE, enlarge
 from inkwash.inference.upscale import translate as translated
 from inkwash.inference.upscale import upscale as upscaled
 
@@ -47,7 +47,7 @@ def work(pictures: Sequence[str], out: str, f: Callable[[np.ndarray, OnStep], np
     """Each picture through f, on disk as soon as it is done."""
     targets, start = places(pictures, out), time.perf_counter()
     for picture, target in zip(pictures, targets):
-        pixels = opened(Path(picture))
+        pixels = opened(picture)
         with progress(f"{what} {Path(picture).name}") as on_step:
             made = f(pixels, on_step)
         make_folder(target.parent)

@@ -2,18 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from inkwash.cli.common import pairs, progress, tell
 from inkwash.cli.pictures import places
 from inkwash.core.device import choose_device, keep_freed_memory
 from inkwash.core.files import make_folder
-from inkwash.core.pixels import from_uint8
-from inkwash.data.decode import to_channels
+from inkwash.data.decode import as_rgb, opened
 from inkwash.inference.pictures import save_png
 from inkwash.inference.style import StyleOptions, transfer
-from inkwash.inference.upscale import opened
 from inkwash.metrics.features.catalog import perceptual
 from inkwash.nn.resize import resize
 
@@ -33,7 +28,7 @@ def run(
     keep_freed_memory()
     (place,) = places([picture], out)
     wishes = StyleOptions().override({"strength": strength, "keep_colour": keep_colour} | pairs(options))
-    photo, painting = (_rgb(opened(Path(p))) for p in (picture, style))
+    photo, painting = (as_rgb(opened(p)) for p in (picture, style))
     if size is not None:
         scale = size / max(photo.shape[-2:])
         photo = resize(photo, *(max(16, round(scale * side)) for side in photo.shape[-2:])).clamp(-1, 1)
@@ -45,7 +40,3 @@ def run(
     facts = {"edit": "style", "of": Path(picture).name, "style": Path(style).name, "network": seer.id, **wishes.model_dump()}
     save_png(place, made[0].cpu(), facts)
     tell({"wrote": str(place), **losses}, json, [f"wrote {place} (content {losses['content']:.3f}, style {losses['style']:.4f})"])
-
-
-def _rgb(pixels: np.ndarray) -> torch.Tensor:
-    return from_uint8(torch.from_numpy(to_channels(pixels, 3).copy())).permute(2, 0, 1)[None]

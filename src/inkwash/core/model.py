@@ -124,13 +124,12 @@ class Inverter(ABC):
 class Translator(ABC):
     """A model that makes one picture of another, of any size.
 
-    directions: names of what it makes. scale: how many times larger. stride: sides are best multiples of it. reach: how many pixels
-    around a pixel it looks at, to each side; None where that is the whole picture.
+    directions: names of what it makes. scale: how many times larger. reach: how many pixels around a pixel it looks at, to each
+    side; None where that is the whole picture.
     """
 
     directions: tuple[str, ...]
     scale: int = 1
-    stride: int = 1
     reach: int | None = None
 
     @abstractmethod

@@ -3,11 +3,15 @@
 import io
 import struct
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from inkwash.core.errors import DataError
+from inkwash.core.pixels import from_uint8
 
 SUFFIXES = frozenset([
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
@@ -58,6 +62,14 @@ def decode(data: bytes, name: str, frames: int | None = None, least: tuple[int, 
     return np.stack([to_channels(s, deepest) if s.shape[-1] != deepest else s for s in shots])  # (F, H, W, C)
 
 
+def opened(path: str, what: str = "picture") -> np.ndarray:
+    """The pixels of a file, uint8 (H, W, C). Raises DataError for a file that is no picture."""
+    place = Path(path)
+    if not place.is_file():
+        raise DataError(f"There is no {what} {path}.")
+    return decode(place.read_bytes(), path)
+
+
 def probe(data: bytes, name: str, frames: int | None = None) -> tuple[int, ...]:
     """The shape that `decode` would return, from the header alone. A palette with a transparent entry counts as RGBA."""
     image = _open(data, name, frames or 1)
@@ -86,6 +98,11 @@ def to_channels(image: np.ndarray, channels: int, background: tuple[int, int, in
     if channels == 3:
         return np.repeat(image, 3, -1)
     return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+
+
+def as_rgb(image: np.ndarray) -> Tensor:
+    """uint8 (H, W, C) to a batch of one, (1, 3, H, W) in [-1, 1]."""
+    return from_uint8(torch.from_numpy(to_channels(image, 3).copy())).permute(2, 0, 1)[None]
 
 
 @cache

@@ -9,7 +9,6 @@ to              pictures between it and another one, through the noise of both
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Inverter, OnStep, Options
 from inkwash.core.pixels import from_uint8
 from inkwash.data import View
-from inkwash.data.decode import decode, to_channels
+from inkwash.data.decode import opened, to_channels
 from inkwash.diffusion.editing import slerp
 from inkwash.inference.draw import draw, image_rng, stage
 from inkwash.inference.load import Loaded
@@ -83,14 +82,6 @@ class Edited:
     seen: Tensor
     mask: Tensor | None
     options: Options
-
-
-def opened(path: str, what: str = "picture") -> np.ndarray:
-    """The pixels of a file, uint8 (H, W, C). Raises DataError for a file that is no picture."""
-    place = Path(path)
-    if not place.is_file():
-        raise DataError(f"There is no {what} {path}.")
-    return decode(place.read_bytes(), path)
 
 
 def read_picture(path: str, loaded: Loaded, keep_size: bool = False) -> Tensor:

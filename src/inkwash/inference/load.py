@@ -99,8 +99,8 @@ def bundled() -> dict[str, Path]:
 def model_folder(path: str | Path) -> Path:
     """The model folder of a run, the folder itself, or that of a model inside the package. Raises FileError where it is none of them."""
     name, path = str(path), Path(path)
-    if name in (own := bundled()) and not path.exists():
-        return own[name]
+    if not path.exists() and (own := bundled().get(name)):
+        return own
     if ((inside := standing(path / "model")) / CONFIG).is_file():
         return inside
     if (path / CONFIG).is_file():

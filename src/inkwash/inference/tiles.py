@@ -4,7 +4,6 @@ A piece is cut with a margin as wide as the network looks; what it makes of the 
 whole picture would have given. A network that looks over everything has no such margin: its pieces overlap and are blended.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,16 +12,9 @@ from torch import Tensor
 
 from inkwash.core.model import OnStep
 from inkwash.core.pixels import from_uint8, to_uint8
+from inkwash.diffusion.guidance import windows
 
 BLEND = 16  # pixels over which neighbouring pieces change into each other
-
-
-def starts(length: int, tile: int, shared: int) -> list[int]:
-    """Where pieces of one side begin: neighbours share `shared` pixels, or a little more, and the last ends at `length`."""
-    if length <= tile:
-        return [0]
-    count = math.ceil((length - shared) / (tile - shared))
-    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
 def ramp(start: int, stop: int, length: int, keep: int, blend: int) -> Tensor:
@@ -50,7 +42,7 @@ def by_tiles(
     height, width, channels = picture.shape
     keep = tile // 8 if reach is None else reach
     side, shared = tile + 2 * keep, 2 * keep + BLEND
-    rows, columns = starts(height, side, shared), starts(width, side, shared)
+    rows, columns = windows(height, side, shared), windows(width, side, shared)
     out = np.empty((scale * height, scale * width, channels), np.uint8)
     done = 0
     band = torch.zeros(0)  # sums of weighted pieces of the rows that are not finished yet, with their weights as a last channel

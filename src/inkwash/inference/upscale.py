@@ -1,16 +1,15 @@
 """Pictures made larger, or into others: by a trained model, tile by tile, or by interpolation, in the same words."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep, Translator
 from inkwash.core.pixels import from_uint8, to_uint8
-from inkwash.data.decode import decode, to_channels
+from inkwash.data.decode import to_channels
 from inkwash.inference.load import Loaded
 from inkwash.inference.tiles import by_tiles
 from inkwash.nn.resize import resize
@@ -19,13 +18,6 @@ METHODS = {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic", "lanc
 TILE = 192  # pixels of the small picture, unless said
 WHOLE = 1024  # side of a picture that is translated at once
 MOST = 400_000_000  # pixels of a result
-
-
-def opened(path: Path) -> np.ndarray:
-    """The pixels of a file as a person sees them, uint8 (H, W, C). Raises DataError."""
-    if not path.is_file():
-        raise DataError(f"There is no picture {path}.")
-    return decode(path.read_bytes(), str(path))
 
 
 def enlarge(pixels: np.ndarray, scale: int, method: str) -> np.ndarray:

@@ -24,8 +24,8 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
-from inkwash.nn.critics import PatchConfig, PatchCritic
-from inkwash.nn.games import GAMES, slope
+from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
+from inkwash.nn.games import GAMES
 
 
 class CycleConfig(ObjectiveConfig):
@@ -82,11 +82,7 @@ class Cycle(Objective):
         self.game = GAMES[config.loss]
 
     def phases(self) -> list[Phase]:
-        c, betas = self.config, (0.5, 0.99)
-        phases = [Phase("critics", (self.critics,), "critics", betas=betas)]
-        if c.r1:
-            phases.append(Phase("penalty", (self.critics,), "critics", every=c.penalty_every, betas=betas))
-        return [*phases, Phase("generators", (self.model,), "generators", betas=betas)]
+        return patch_phases(self.critics, self.model, self.config.penalty_every if self.config.r1 else 0, "s")
 
     def refuse(self, batch: Batch) -> None:
         if batch.cond.image is None:
@@ -99,8 +95,7 @@ class Cycle(Objective):
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         real = self.sides(batch)
         if phase == "penalty":
-            square = sum(slope(lambda x, d=d: d(x).mean(1), x).mean() for d, x in zip(self.critics, real))
-            return 0.5 * self.config.r1 * self.config.penalty_every * square, {"square": square.detach()}
+            return patch_penalty(self.critics, real, self.config.r1, self.config.penalty_every)
         to = self.model.directions
         made = [self.model.translate(x, name) for x, name in zip(reversed(real), to)]  # b of a, a of b
         return self._critics(real, made, batch, step) if phase == "critics" else self._generators(real, made)

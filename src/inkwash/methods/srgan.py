@@ -24,9 +24,9 @@ from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
 from inkwash.metrics.features.base import to_rgb
 from inkwash.metrics.features.catalog import perceptual
-from inkwash.nn.critics import PatchConfig, PatchCritic
-from inkwash.nn.degrade import camera, small
-from inkwash.nn.games import GAMES, slope
+from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
+from inkwash.nn.degrade import Wear, blocks, worn
+from inkwash.nn.games import GAMES
 from inkwash.nn.perceptual import content_loss
 
 
@@ -40,7 +40,7 @@ class SRGANConfig(ObjectiveConfig):
     seen: float = Field(1.0, ge=0)
     fooled: float = Field(0.02, ge=0)
     pixel: float = Field(2.0, ge=0)
-    wear: Literal["bicubic", "camera"] = "bicubic"
+    wear: Wear = "bicubic"
     r1: float = Field(1.0, gt=0)
     penalty_every: int = Field(8, ge=1)
     critic: PatchConfig = PatchConfig()
@@ -59,21 +59,15 @@ class SRGAN(Objective):
         self._seer = (perceptual(config.network),)  # in a tuple: its weights are not the run's
 
     def phases(self) -> list[Phase]:
-        betas = (0.5, 0.99)
-        return [
-            Phase("critic", (self.critic,), "critic", betas=betas),
-            Phase("penalty", (self.critic,), "critic", every=self.config.penalty_every, betas=betas),
-            Phase("generator", (self.model,), "generator", betas=betas),
-        ]
+        return patch_phases(self.critic, self.model, self.config.penalty_every)
 
     def worn(self, x: Tensor, step: Step) -> Tensor:
-        return small(x, self.model.scale) if self.config.wear == "bicubic" else camera(x, self.model.scale, step.rng)
+        return worn(x, self.model.scale, self.config.wear, step.rng)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         x = batch.image
         if phase == "penalty":
-            square = slope(lambda picture: self.critic(picture).mean(1), x).mean()
-            return 0.5 * self.config.r1 * self.config.penalty_every * square, {"square": square.detach()}
+            return patch_penalty([self.critic], [x], self.config.r1, self.config.penalty_every)
         made = self.model.translate(self.worn(x, step), "large")
         if phase == "critic":
             real, fake = self.critic(x), self.critic(made.detach())
@@ -102,5 +96,5 @@ class SRGAN(Objective):
         return {"pixel": (self.model.translate(self.worn(batch.image, step), "large") - batch.image).abs().mean()}
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
-        worn, s = self.worn(batch.image, step), self.model.scale
-        return [worn.repeat_interleave(s, -1).repeat_interleave(s, -2), self.model.translate(worn, "large"), batch.image]
+        seen = self.worn(batch.image, step)
+        return [blocks(seen, self.model.scale), self.model.translate(seen, "large"), batch.image]

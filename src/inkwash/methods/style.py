@@ -11,7 +11,6 @@ References: 1. Johnson et al. 2016, Perceptual Losses for Real-Time Style Transf
 Transfer Using Convolutional Neural Networks.
 """
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -23,8 +22,7 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import DataError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
-from inkwash.core.pixels import from_uint8
-from inkwash.data.decode import decode, to_channels
+from inkwash.data.decode import as_rgb, opened
 from inkwash.metrics.features.base import to_rgb
 from inkwash.metrics.features.catalog import perceptual
 from inkwash.nn.perceptual import content_loss, gram, style_loss, total_variation
@@ -51,10 +49,9 @@ class StyleConfig(ObjectiveConfig):
 
 def read_rgb(path: str, side: int) -> Tensor:
     """A picture file with its short side brought to `side`: (1, 3, H, W) in [-1, 1]. Raises DataError."""
-    place = Path(path)
-    if not place.is_file():
-        raise DataError(f"There is no picture {path or 'to take the style from: --set objective.painting=FILE'}.")
-    x = from_uint8(torch.from_numpy(to_channels(decode(place.read_bytes(), path), 3).copy())).permute(2, 0, 1)[None]
+    if not path:
+        raise DataError("There is no picture to take the style from: --set objective.painting=FILE.")
+    x = as_rgb(opened(path))
     scale = side / min(x.shape[-2:])
     return resize(x, max(1, round(scale * x.shape[-2])), max(1, round(scale * x.shape[-1]))).clamp(-1, 1)
 

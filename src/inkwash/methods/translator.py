@@ -20,8 +20,8 @@ from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, Translator
 from inkwash.core.objective import Objective, Phase
-from inkwash.nn.critics import PatchConfig, PatchCritic
-from inkwash.nn.games import GAMES, slope
+from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
+from inkwash.nn.games import GAMES
 from inkwash.nn.translator import TranslatorNet, TranslatorNetConfig
 
 
@@ -42,7 +42,7 @@ class PictureToPicture(Model, Translator):
 
     def __init__(self, config: TranslatorConfig):
         super().__init__(config)
-        self.directions, self.stride = config.directions, config.net.stride
+        self.directions = config.directions
         self.nets = nn.ModuleDict({to: TranslatorNet(config.net, config.shape[0]) for to in config.directions})
 
     def translate(self, x: Tensor, to: str) -> Tensor:
@@ -75,12 +75,7 @@ class Paired(Objective):
         self.game = GAMES[config.loss]
 
     def phases(self) -> list[Phase]:
-        betas = (0.5, 0.99)
-        return [
-            Phase("critic", (self.critic,), "critic", betas=betas),
-            Phase("penalty", (self.critic,), "critic", every=self.config.penalty_every, betas=betas),
-            Phase("generator", (self.model,), "generator", betas=betas),
-        ]
+        return patch_phases(self.critic, self.model, self.config.penalty_every)
 
     def refuse(self, batch: Batch) -> None:
         if batch.cond.image is None:
@@ -96,8 +91,8 @@ class Paired(Objective):
         made, x = self.made(batch), batch.image
         judge = lambda picture: self.critic(torch.cat([batch.cond.image, picture], dim=1))  # noqa: E731
         if phase == "penalty":
-            square = slope(lambda both: self.critic(both).mean(1), torch.cat([batch.cond.image, x], dim=1)).mean()
-            return 0.5 * self.config.r1 * self.config.penalty_every * square, {"square": square.detach()}
+            both = torch.cat([batch.cond.image, x], dim=1)
+            return patch_penalty([self.critic], [both], self.config.r1, self.config.penalty_every)
         if phase == "critic":
             real, fake = judge(x), judge(made.detach())
             loss = self.game.critic(real, fake).mean()

@@ -22,7 +22,7 @@ from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, Translator
 from inkwash.core.objective import Objective
-from inkwash.nn.degrade import camera, small
+from inkwash.nn.degrade import Wear, blocks, worn
 from inkwash.nn.restorer import Restorer, RestorerConfig
 
 PEAK = 2.0  # from black to white
@@ -63,7 +63,7 @@ class RestorationConfig(ObjectiveConfig):
     """wear: how large pictures become small ones, "bicubic" as the literature has it, or "camera", blur and noise and JPEG."""
 
     kind: Literal["restoration"] = "restoration"
-    wear: Literal["bicubic", "camera"] = "bicubic"
+    wear: Wear = "bicubic"
 
     def build(self, model: Upscaler) -> "Restoration":
         return Restoration(self, model)
@@ -73,8 +73,7 @@ class Restoration(Objective):
     """The absolute error of what comes back."""
 
     def worn(self, x: Tensor, step: Step) -> Tensor:
-        scale = self.model.scale
-        return small(x, scale) if self.config.wear == "bicubic" else camera(x, scale, step.rng)
+        return worn(x, self.model.scale, self.config.wear, step.rng)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         made = self.model.translate(self.worn(batch.image, step), "large")
@@ -83,6 +82,5 @@ class Restoration(Objective):
         return loss, {"loss": loss.detach(), "psnr": (10 * torch.log10(PEAK**2 / error.clamp(min=1e-10))).mean()}
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
-        worn = self.worn(batch.image, step)
-        large = worn.repeat_interleave(self.model.scale, -1).repeat_interleave(self.model.scale, -2)
-        return [large, self.model.translate(worn, "large"), batch.image]
+        seen = self.worn(batch.image, step)
+        return [blocks(seen, self.model.scale), self.model.translate(seen, "large"), batch.image]

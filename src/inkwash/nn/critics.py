@@ -6,6 +6,7 @@
     concat      the class is an input, as planes beside the image (Mirza and Osindero 2014, CGAN)
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
+from inkwash.core.objective import Phase
 from inkwash.nn.conv import Conv3x3
 from inkwash.nn.dcgan import DCGANConfig, MLPConfig
+from inkwash.nn.games import slope
 from inkwash.nn.layers import Down, pad_to_multiple
 from inkwash.nn.pyramid import PyramidConfig
 
@@ -58,6 +61,21 @@ class Critic(nn.Module):
         if self.label is not None:
             score = score + (h * self.label(label)).sum(1) * h.shape[1] ** -0.5
         return score.float(), None if self.names is None else self.names(h).float()
+
+
+def patch_phases(critic: nn.Module, model: nn.Module, every: int, s: str = "") -> list[Phase]:
+    """Critic, lazy penalty, generator, with two optimisers; no penalty where `every` is 0. s: an ending of names, for several of them."""
+    betas, name = (0.5, 0.99), f"critic{s}"
+    phases = [Phase(name, (critic,), name, betas=betas)]
+    if every:
+        phases.append(Phase("penalty", (critic,), name, every=every, betas=betas))
+    return [*phases, Phase(f"generator{s}", (model,), f"generator{s}", betas=betas)]
+
+
+def patch_penalty(critics: Iterable[nn.Module], real: Iterable[Tensor], r1: float, every: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """R1 on the mean score over patches, each critic at its own real pictures, weighed as coming every so many steps."""
+    square = sum(slope(lambda picture, critic=critic: critic(picture).mean(1), x).mean() for critic, x in zip(critics, real))
+    return 0.5 * r1 * every * square, {"square": square.detach()}
 
 
 class PatchConfig(Config):

@@ -6,6 +6,7 @@ Wang et al. 2021, Real-ESRGAN, and Zhang et al. 2021, BSRGAN, in one pass). Ever
 """
 
 import io
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from inkwash.core.pixels import from_uint8, to_uint8
 from inkwash.core.rng import Rng
 from inkwash.nn.resize import resize
 
+Wear = Literal["bicubic", "camera"]
 BLUR, NOISE, QUALITY = 2.0, 12.0, (40, 95)  # most blur in pixels of the small picture; most noise in 8-bit levels; of JPEG
 TAPS = 21
 
@@ -68,3 +70,13 @@ def camera(x: Tensor, scale: int, rng: Rng) -> Tensor:
     x = x + (NOISE / 127.5) * u[:, 1].square()[:, None, None, None] * rng.normal(*x.shape[1:])
     low, high = QUALITY
     return jpeg(x, (low + (high - low) * u[:, 2]).round().int().tolist())
+
+
+def worn(x: Tensor, scale: int, wear: Wear, rng: Rng) -> Tensor:
+    """What a picture comes to by either way: (N, C, H, W) to (N, C, H / scale, W / scale)."""
+    return small(x, scale) if wear == "bicubic" else camera(x, scale, rng)
+
+
+def blocks(x: Tensor, scale: int) -> Tensor:
+    """Every pixel as a square, to look at: (N, C, H, W) to (N, C, scale H, scale W)."""
+    return x.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
