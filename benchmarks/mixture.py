@@ -10,8 +10,10 @@ deviations of the nearest mean (98.9 percent of real ones are), a mode is found 
 import argparse
 import json
 import time
+from pathlib import Path
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from inkwash.core.batch import Batch, Condition, Step
@@ -35,6 +37,27 @@ def judge(points: Tensor) -> tuple[int, float]:
     distance, nearest = torch.cdist(points.flatten(1), MEANS).min(1)
     good = distance < 3 * STD / SCALE
     return len(nearest[good].unique()), good.float().mean().item()
+
+
+def panel(points: Tensor, title: str, side: int = 320) -> Image.Image:
+    """Points over rings around the means, four standard deviations wide."""
+    canvas = Image.new("RGB", (side, side + 24), "white")
+    pen, at = ImageDraw.Draw(canvas), lambda p: ((p + 1) / 2 * side).tolist()
+    for x, y in map(at, MEANS):
+        ring = 4 * STD / SCALE * side / 2
+        pen.ellipse((x - ring, y - ring, x + ring, y + ring), outline=(200, 120, 60))
+    for x, y in map(at, points.flatten(1)):
+        pen.point((x, y), fill=(30, 60, 120))
+    pen.text((8, side + 6), title, fill=(40, 40, 40))
+    return canvas
+
+
+def save(panels: list[Image.Image], path: Path) -> None:
+    canvas = Image.new("RGB", (sum(p.width for p in panels), panels[0].height), "white")
+    for i, p in enumerate(panels):
+        canvas.paste(p, (i * p.width, 0))
+    canvas.save(path)
+    print(path)
 
 
 def train(loss: str, seed: int, args: argparse.Namespace) -> tuple[int, float, Tensor]:
@@ -77,15 +100,20 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--gamma", type=float, default=0.01)
     parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     found: dict[str, list] = {}
+    panels = [panel(real(torch.arange(POINTS)), "data")]
     for loss in args.loss:
         for seed in range(args.seeds):
             start = time.perf_counter()
-            modes, good, _ = train(loss, seed, args)
+            modes, good, points = train(loss, seed, args)
+            panels += [panel(points, loss)] if seed == 0 else []
             found.setdefault(loss, []).append((modes, round(good, 4)))
             print(f"{loss:<16} seed {seed}: {modes:2d} modes, {good:.1%} good, {time.perf_counter() - start:.0f} s", flush=True)
     print(f"real points: {judge(real(torch.arange(POINTS)))[1]:.1%} good")
+    if args.picture:
+        save(panels, args.picture)
     print(json.dumps(found))
 
 

@@ -1,12 +1,14 @@
 """Style transfer beside the version most often taught, at equal time, judged by the same losses.
 
-usage: python benchmarks/styling.py PICTURES.zip [--pairs CONTENT+STYLE ...] [--size 512] [--strength 1] [--network own] [--run RUN]
-       [--out DIR]
+usage: python benchmarks/styling.py PICTURES.zip [--pairs CONTENT+STYLE ...] [--size 512] [--strength 1 0.3 0.1] [--network own]
+       [--run RUN] [--out DIR]
 
 The taught version: one content layer, one style layer, Adam at 0.01, 500 steps at full size, from the photograph; a style weight that gives
 it its chance is sought for it per pair among powers of ten, on a picture of 128 pixels: the one that comes nearest to our balance of both
-losses. It is stopped, too, when ours was ready. Both losses are over all layers, in units of their goals. --run: a network trained for
-one style, timed in one pass. Pictures go to --out, side by side: photograph, painting, taught, ours. The last line is JSON.
+losses. It is stopped, too, when ours was ready. Both losses are over all layers, in units of their goals; since each can be had at the cost
+of the other, ours is made at one --strength after another until both of its losses are below the taught version's, or none is left.
+--run: a network trained for one style, timed in one pass. Pictures go to --out, side by side: photograph, painting, taught, ours at the
+first strength, ours at the last that was tried. The last line is JSON.
 """
 
 import argparse
@@ -77,6 +79,30 @@ def chance(seer: Layered, photo: Tensor, painting: Tensor) -> float:
     return min((10.0**k for k in range(8)), key=worth)
 
 
+def against(seer: Layered, photo: Tensor, painting: Tensor, seconds: float) -> tuple[Tensor, dict[str, float]]:
+    """The taught version's picture after so many seconds, and its losses."""
+    scale = min(1.0, min(photo.shape[-2:]) / min(painting.shape[-2:]))
+    goal = resize(painting, *(max(16, round(scale * side)) for side in painting.shape[-2:]))
+    made = taught(seer, photo, goal, chance(seer, photo, goal), seconds)
+    with torch.no_grad():
+        return made, {k: round(v.item(), 4) for k, v in zip(("content", "style"), both_losses(seer, photo, goal)(made))}
+
+
+def compare(seer: Layered, photo: Tensor, painting: Tensor, strengths: list[float]) -> tuple[dict, list[Tensor]]:
+    """Figures of one pair; and the taught version's picture, ours at the first strength and at the last that was tried."""
+    ours: list[dict[str, float]] = []
+    for strength in strengths:
+        start = time.perf_counter()
+        made, losses = transfer(seer, photo, painting, StyleOptions(strength=strength))
+        taken = round(time.perf_counter() - start, 1)
+        ours.append({"strength": strength, "seconds": taken, **{k: round(v, 4) for k, v in losses.items()}})
+        if len(ours) == 1:
+            first, (short, theirs) = made, against(seer, photo, painting, taken)
+        if lower := all(ours[-1][k] < theirs[k] for k in theirs):
+            break
+    return {"ours": ours, "taught": theirs, "both_lower": lower}, [short, first, made]
+
+
 def bytes_of(x: Tensor, height: int) -> np.ndarray:
     return to_uint8(resize(x, height, round(height * x.shape[-1] / x.shape[-2])))[0].permute(1, 2, 0).numpy()
 
@@ -86,7 +112,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--pairs", nargs="+", default=PAIRS)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--strength", type=float, nargs="+", default=[1.0, 0.3, 0.1])
     parser.add_argument("--network", default="own")
     parser.add_argument("--run")
     parser.add_argument("--out", type=Path)
@@ -97,19 +123,11 @@ def main() -> None:
     for pair in args.pairs:
         content, style = pair.split("+")
         photo, painting = read(z, f"content/{content}.jpg", args.size), read(z, f"style/{style}.jpg")
-        start = time.perf_counter()
-        made, ours = transfer(seer, photo, painting, StyleOptions(strength=args.strength))
-        seconds = time.perf_counter() - start
-        scale = min(1.0, min(photo.shape[-2:]) / min(painting.shape[-2:]))
-        goal = resize(painting, *(max(16, round(scale * side)) for side in painting.shape[-2:]))
-        short = taught(seer, photo, goal, chance(seer, photo, goal), seconds)
-        with torch.no_grad():
-            theirs = [v.item() for v in both_losses(seer, photo, goal)(short)]
-        found[pair] = {"seconds": round(seconds, 1), "ours": [round(v, 4) for v in ours.values()], "taught": [round(v, 4) for v in theirs]}
+        found[pair], shown = compare(seer, photo, painting, args.strength)
         print(pair, found[pair], flush=True)
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
-            row = np.concatenate([bytes_of(p, 320) for p in (photo, painting, short, made)], axis=1)
+            row = np.concatenate([bytes_of(p, 320) for p in (photo, painting, *shown)], axis=1)
             Image.fromarray(row).save(args.out / f"{pair}.png")
         if painter:
             with torch.no_grad():

@@ -1,24 +1,33 @@
 """Makes docs/pictures from the code: a sheet of scenes, and sample grids of trained runs.
 
-    python tools/make_pictures.py [--runs DIR] [--out docs/pictures]
+    python tools/make_pictures.py [--runs DIR] [--paintings DIR] [--out docs/pictures]
 
-DIR holds runs called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, few (distilled from the first) and demo, and editing/ as
-benchmarks/editing.py writes it; what is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into
-the pages.
+The runs are called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, few (distilled from the first), night (cyclegan from
+scenes by day to scenes by night), srgan and demo; and editing/ is as benchmarks/editing.py writes it. The paintings are those of PAINTINGS,
+whose makers died long ago. What is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into the
+pages.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from inkwash.core.pixels import from_uint8
-from inkwash.data.scenes import Settings, captions, render, sample
+from inkwash.data.decode import as_rgb, opened
+from inkwash.data.scenes import ScenesSource, Settings, captions, render, sample
 from inkwash.inference.load import load
 from inkwash.inference.pictures import grid, save_png, to_pil
+from inkwash.inference.style import StyleOptions, transfer
+from inkwash.inference.upscale import enlarge, translate, upscale
+from inkwash.metrics.features.catalog import perceptual
+from inkwash.nn.resize import resize
 
 RUNS = ("fashion-diffusion", "fashion-gan", "fashion-vae", "cifar-diffusion")
+PAINTINGS = ("vg_starry_night", "the_scream", "wave_crop", "vg_la_cafe")  # Van Gogh, Munch, Hokusai, Van Gogh
+DETAIL = ("vg_self", 240, 300, 240)  # a painting, and x, y and side of a detail of it
 MOST = 400_000  # bytes of one picture
 COLUMNS, ROWS, SIDE, SCALE, GAP, LINE, LINES = 5, 3, 64, 2, 16, 15, 4
 CHINESE = (  # fonts that hold Chinese characters, where systems keep them
@@ -88,6 +97,54 @@ def few_steps(teacher: Path, student: Path, path: Path) -> None:
     write(path, grid(torch.cat(images), columns=10, smallest=56), {"model": few.name, "teacher": loaded.name, "seeds": "0 to 19"})
 
 
+def beside(pictures: list[np.ndarray], gap: int = 4) -> Image.Image:
+    """uint8 pictures (H, W, 3) in a row."""
+    height, width = pictures[0].shape[0], sum(p.shape[1] + gap for p in pictures) - gap
+    canvas, x = Image.new("RGB", (width, height), "white"), 0
+    for p in pictures:
+        canvas.paste(Image.fromarray(p), (x, 0))
+        x += p.shape[1] + gap
+    return canvas
+
+
+def enlarged(paintings: Path, runs: Path | None, path: Path) -> None:
+    """A detail four times larger: bicubic, the model that ships, SRGAN where there is a run, and the detail itself."""
+    name, x, y, side = DETAIL
+    truth = opened(str(paintings / f"{name}.jpg"))[y : y + side, x : x + side]
+    small = to_pil(resize(as_rgb(truth), side // 4, side // 4).clamp(-1, 1)[0])
+    pixels = np.asarray(small)
+    made = [enlarge(pixels, 4, "bicubic"), upscale(load("upscaler"), pixels, 4)]
+    if runs and (runs / "srgan").is_dir():
+        made.append(upscale(load(runs / "srgan"), pixels, 4))
+    write(path, beside([*made, truth]), {"of": name, "scale": 4})
+
+
+def translated(run: Path, path: Path, count: int = 8) -> None:
+    """Rows in threes: scenes, as translated, as they are in the other look; first by day, then by night."""
+    loaded, rows = load(run), []
+    for looks, to in ((("day", "night"), "b"), (("night", "day"), "a")):
+        there, back = (ScenesSource(32, count, 9, look=look) for look in looks)
+        pictures = [there.read(i).image for i in range(count)]
+        rows += [pictures, [translate(loaded, p, to) for p in pictures], [back.read(i).image for i in range(count)]]
+    images = torch.from_numpy(np.stack([p for row in rows for p in row])).permute(0, 3, 1, 2)
+    write(path, grid(from_uint8(images), columns=count, smallest=96), {"model": loaded.name, "seed": 9})
+
+
+def painted(paintings: Path, path: Path, side: int = 240) -> None:
+    """A scene, and above four paintings what each makes of it."""
+    photo = as_rgb(render(sample(2, 27, side, Settings(holdout=False), "all"), side))
+    seer, columns = perceptual("own"), []
+    for name in PAINTINGS:
+        painting = as_rgb(opened(str(paintings / f"{name}.jpg")))
+        made, _ = transfer(seer, photo, painting, StyleOptions())
+        short = min(painting.shape[-2:])
+        square = resize(painting[..., :short, :short], side, side).clamp(-1, 1)
+        columns.append(torch.cat([made, square], dim=2))  # (1, 3, 2 side, side)
+    first = torch.cat([photo, torch.ones_like(photo)], dim=2)
+    shown = [np.asarray(to_pil(c[0])) for c in (first, *columns)]
+    write(path, beside(shown), {"styles": ", ".join(PAINTINGS)})
+
+
 def write(path: Path, picture: Image.Image, facts: dict) -> None:
     save_png(path, picture, facts)
     size = path.stat().st_size
@@ -99,6 +156,7 @@ def write(path: Path, picture: Image.Image, facts: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, help="folder with the runs")
+    parser.add_argument("--paintings", type=Path, help="folder with paintings, as DIR/vg_starry_night.jpg")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -110,6 +168,11 @@ def main() -> None:
             print(f"no {run}: {name}.png is left as it is")
     if args.runs and (student := args.runs / "few").is_dir():
         few_steps(args.runs / RUNS[0], student, args.out / "few.png")
+    if args.runs and (night := args.runs / "night").is_dir():
+        translated(night, args.out / "translation.png")
+    if args.paintings:
+        enlarged(args.paintings, args.runs, args.out / "upscale.png")
+        painted(args.paintings, args.out / "style.png")
     made = {
         "demo.png": ("demo/samples.png", "RGB"),
         "inpainting.png": ("editing/inpainting-8.png", "L"),

@@ -33,11 +33,11 @@ class CycleConfig(ObjectiveConfig):
     the critics' slope at real pictures; penalty_every: steps between penalties."""
 
     kind: Literal["cycle"] = "cycle"
-    loss: Literal["non-saturating", "least-squares", "hinge", "relativistic"] = "least-squares"
+    loss: Literal["non-saturating", "least-squares", "hinge", "relativistic"] = "relativistic"
     cycle: float = Field(10.0, ge=0)
     identity: float = Field(2.0, ge=0)
     pool: int = Field(50, ge=0)
-    r1: float = Field(0.1, ge=0)
+    r1: float = Field(1.0, ge=0)
     penalty_every: int = Field(8, ge=1)
     critic: PatchConfig = PatchConfig()
 

@@ -132,12 +132,12 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double H and W: mix channels while the map is small, then repeat pixels, for the block that follows to smooth; or interpolate, where
-    nothing else passes at the larger size."""
+    """Enlarge H and W `scale` times: mix channels while the map is small, then repeat pixels, for the block that follows to smooth; or
+    interpolate, where nothing else passes at the larger size."""
 
-    def __init__(self, c_in: int, c_out: int, mode: str = "nearest"):
+    def __init__(self, c_in: int, c_out: int, mode: str = "nearest", scale: int = 2):
         super().__init__()
-        self.mix, self.mode = Pointwise(c_in, c_out), mode
+        self.mix, self.mode, self.scale = Pointwise(c_in, c_out), mode, scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(self.mix(x), scale_factor=2, mode=self.mode)  # (N, C, H, W) to (N, C_out, 2H, 2W)
+        return F.interpolate(self.mix(x), scale_factor=self.scale, mode=self.mode)  # (N, C, H, W) to (N, C_out, s H, s W)

@@ -12,7 +12,7 @@ from inkwash.core.config import Config
 from inkwash.nn.conv import Conv3x3
 from inkwash.nn.layers import Attention, Down, ResBlock, Up, norm, pad_to_multiple
 
-FINE = 16  # channels of a decoder's last layer, the only one at full resolution
+FINE = 32  # channels of a decoder's last block, the only one at full resolution
 
 
 class PyramidConfig(Config):
@@ -58,14 +58,6 @@ class PyramidConfig(Config):
         return Trunk(self, shape)
 
 
-@torch.no_grad()
-def even_(conv: nn.Conv2d, fold: int) -> nn.Conv2d:
-    """Give pixels that are unfolded from one place the same weights to begin with: no grid to be unlearnt (Aitken et al. 2017)."""
-    for p in conv.parameters():
-        p.copy_(p[:: fold**2].repeat_interleave(fold**2, dim=0))
-    return conv
-
-
 class Encoder(nn.Module):
     """(N, C, H, W) to a vector (N, D)."""
 
@@ -105,18 +97,18 @@ class Decoder(nn.Module):
             self.layers.extend(config.looks(self.height, self.width, level, widths[level]))
             if level:
                 self.layers.append(Up(widths[level], widths[level - 1], "bilinear"))
-        self.norm = norm(widths[0])
-        self.unfold = even_(nn.Conv2d(widths[0], FINE * config.fold**2, 3, padding=1), config.fold)
-        self.fine = Conv3x3(FINE, FINE)  # at full resolution, or the seams between unfolded pixels show
-        self.out = nn.Conv2d(FINE, c, 3, padding=1)
+        top = widths[0]
+        if config.fold > 1:  # not the encoder's fold undone: pixels unfolded from one place show as a grid
+            self.layers.extend([Up(top, FINE, "bilinear", config.fold), ResBlock(FINE, d_in)])
+            top = FINE
+        self.norm = norm(top)
+        self.out = nn.Conv2d(top, c, 3, padding=1)
 
     def forward(self, e: Tensor) -> Tensor:
         h = self.into(e).unflatten(1, self.bottom).contiguous(memory_format=torch.channels_last)  # (N, C, h, w)
         for layer in self.layers:
             h = layer(h, e) if isinstance(layer, ResBlock) else layer(h)
-        h = F.pixel_shuffle(self.unfold(F.silu(self.norm(h))), self.config.fold)  # (N, FINE, H, W)
-        h = h + self.fine(F.silu(h))
-        return self.out(F.silu(h))[..., : self.height, : self.width]
+        return self.out(F.silu(self.norm(h)))[..., : self.height, : self.width]
 
 
 class _CriticBlock(nn.Module):

@@ -14,7 +14,7 @@ def _fold(facts: Facts) -> int:
 
 
 def cyclegan(source: str, facts: Facts) -> RunConfig:
-    """Two kinds of picture without pairs, --data A --data-b B: residual networks, least squares, a pool of 50, light R1."""
+    """Two kinds of picture without pairs, --data A --data-b B: residual networks, relativistic with R1, a pool of 50."""
     shape = (facts.channels, facts.height, facts.width)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels, flip=True)),
