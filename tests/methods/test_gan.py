@@ -134,6 +134,27 @@ def test_batch_statistics_couple_rows_and_micro_batches_are_refused(source):
     assert not trainer(source).objective.couples and trainer(source, "dcgan").objective.couples
 
 
+def test_a_pack_is_judged_as_one(tmp_path):
+    """Four images in two packs: one score each, which changes with either image and with no other; a row short, the first comes again."""
+    t = trainer(write_npz(tmp_path / "plain.npz", classes=0), pack=2)
+    assert t.objective.couples and t.loader.batch_at(0).image.shape[0] == 8
+    x = torch.randn(4, *t.model.config.shape, requires_grad=True)
+    score, _ = t.objective.critic(t.objective.packed(x), None)
+    (slope,) = torch.autograd.grad(score[0], x)
+    assert score.shape == (2,) and [bool(g.any()) for g in slope] == [True, True, False, False]
+    assert torch.equal(t.objective.packed(x[:3])[1], torch.cat([x[2], x[0]]))
+    t._batches = t.loader.stream()
+    for _ in range(3):
+        t.step()
+    t.check_finite()
+    assert t.validate(t.data)["valid/overfit"] <= 2
+
+
+def test_a_pack_of_several_has_no_class(source):
+    with pytest.raises(ConfigError, match="classes"):
+        trainer(source, pack=2)
+
+
 def test_augmentation_adapts_to_a_critic_that_is_too_sure(source):
     t = trainer(source, augment=["colour"], adapt=0.6, adapt_images=80)
     batch = t.loader.batch_at(0)  # 8 rows, so each look moves the strength by a tenth

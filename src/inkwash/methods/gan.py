@@ -16,7 +16,7 @@ References: 1. Goodfellow et al. 2014, Generative Adversarial Networks (section 
 Methods for GANs do actually Converge? (R1, R2). 3. Jolicoeur-Martineau 2018, The Relativistic Discriminator. 4. Huang et al. 2024, The
 GAN is dead; long live the GAN! (3 with both of 2). 5. Arjovsky et al. 2017, Wasserstein GAN (clipping). 6. Gulrajani et al. 2017,
 Improved Training of Wasserstein GANs (the slope). 7. Karras et al. 2020, Analyzing and Improving StyleGAN (lazy penalties). 8. Karras et
-al. 2020, Training GANs with Limited Data (augmentation that adapts; the figure of overfitting).
+al. 2020, Training GANs with Limited Data (augmentation that adapts; the figure of overfitting). 9. Lin et al. 2018, PacGAN (packs).
 """
 
 from collections.abc import Iterable
@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, OnStep, Options, Sampler
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
@@ -96,10 +97,11 @@ class GAN(Model, Sampler):
 class AdversarialConfig(ObjectiveConfig):
     """loss: the game. r1, r2: weights of the penalties on the critic's slope at images and at drawings. lipschitz: weight of WGAN-GP's.
     clip: the critic's weights are kept within +-clip. spectral: its layers stretch nothing. penalty_every: critic steps between penalties.
-    critic_steps: k, critic steps to one of the generator. condition: how the class reaches the critic; naming: weight of the error in
-    naming it, where it is auxiliary. augment: changes made at random to all that the critic sees. adapt: the share of images that the
-    critic calls real, beyond those that it calls drawn, that the strength of `augment` is steered to; None for full strength. adapt_images:
-    how many images that strength takes from 0 to 1. critic_lr: the critic's learning rate, as a factor. betas: of Adam, on both sides.
+    critic_steps: k, critic steps to one of the generator. pack: images that the critic judges together, one score for all; more show it
+    what is missing. condition: how the class reaches the critic; naming: weight of the error in naming it, where it is auxiliary. augment:
+    changes made at random to all that the critic sees. adapt: the share of images that the critic calls real, beyond those that it calls
+    drawn, that the strength of `augment` is steered to; None for full strength. adapt_images: how many images that strength takes from 0
+    to 1. critic_lr: the critic's learning rate, as a factor. betas: of Adam, on both sides.
     """
 
     kind: Literal["adversarial"] = "adversarial"
@@ -111,6 +113,7 @@ class AdversarialConfig(ObjectiveConfig):
     spectral: bool = False
     penalty_every: int = Field(8, ge=1)
     critic_steps: int = Field(1, ge=1)
+    pack: int = Field(1, ge=1)
     condition: How = "projection"
     naming: float = Field(1.0, ge=0)
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = ()
@@ -129,9 +132,11 @@ class Adversarial(Objective):
 
     def __init__(self, config: AdversarialConfig, model: GAN):
         super().__init__(config, model)
-        known = model.config
-        self.couples = config.net.couples or known.net.couples or config.adapt is not None
-        self.critic = Critic(config.net, known.shape, len(known.classes), config.condition)
+        known, pack = model.config, config.pack
+        if pack > 1 and known.classes:
+            raise ConfigError("objective.pack=1 is for images with classes: a pack of several has no class.")
+        self.couples = config.net.couples or known.net.couples or config.adapt is not None or pack > 1
+        self.critic = Critic(config.net, (pack * known.shape[0], *known.shape[1:]), len(known.classes), config.condition)
         if config.spectral:
             spectral_(self.critic)
         self.game = GAMES[config.loss]
@@ -163,7 +168,14 @@ class Adversarial(Objective):
 
     def see(self, x: Tensor, label: Tensor | None, rng: Rng) -> tuple[Tensor, Tensor | None]:
         """The critic's score (N,) of an image as augmented, and its names for the class."""
-        return self.critic(augment(x, rng, self.config.augment, self.strength), label)
+        return self.critic(self.packed(augment(x, rng, self.config.augment, self.strength)), label)
+
+    def packed(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N / m, m C, H, W); where m does not divide N, the first rows come once more."""
+        m = self.config.pack
+        if len(x) % m:
+            x = x[torch.arange(-(-len(x) // m) * m, device=x.device) % len(x)]
+        return x.unflatten(0, (-1, m)).flatten(1, 2)
 
     @torch.no_grad()
     def _hold(self, step: Step) -> None:
@@ -203,11 +215,11 @@ class Adversarial(Objective):
         score = lambda images: self.critic(images, label)[0]  # noqa: E731
         for weight, images, name in ((c.r1, x, "real_slope"), (c.r2, drawn, "drawn_slope")):
             if weight:
-                square = slope(score, augment(images, rng, c.augment, self.strength)).mean()
+                square = slope(score, self.packed(augment(images, rng, c.augment, self.strength))).mean()
                 loss, parts[name] = loss + 0.5 * weight * square, square.detach()
         if c.lipschitz:
             share = rng.uniform()[:, None, None, None]
-            square = slope(score, drawn.detach() + share * (x - drawn.detach()))
+            square = slope(score, self.packed(drawn.detach() + share * (x - drawn.detach())))
             off = ((square + 1e-12).sqrt() - 1).square().mean()
             loss, parts["slope_off_one"] = loss + c.lipschitz * off, off.detach()
         return c.penalty_every * loss, parts
@@ -223,11 +235,11 @@ class Adversarial(Objective):
     @torch.no_grad()
     def _remember(self, real: Tensor, fake: Tensor, step: Step) -> None:
         """Mean scores for the figure of overfitting; and the strength of augmentation, moved towards its target (ADA, section 3)."""
-        keep = 0.5 ** (len(real) / MEMORY)
+        keep = 0.5 ** (self.config.pack * len(real) / MEMORY)
         fresh = torch.stack([real.mean(), fake.mean()])
         self.scores.lerp_(torch.where(fresh.isfinite(), fresh, self.scores), 1 - keep)
         if self.config.adapt is not None:
-            rows = len(step.gather(real))
+            rows = self.config.pack * len(step.gather(real))
             towards = (step.reduce(real.sign().mean()) - self.config.adapt).sign()
             self.strength.add_(towards * rows / self.config.adapt_images).clamp_(0, 1)
 
@@ -235,7 +247,7 @@ class Adversarial(Objective):
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The critic's score of held-out images; and "overfit", how far that has gone from its score of training images, 0, to that of
         drawings, 1 (ADA, equation 1). No loss to choose by."""
-        score, _ = self.critic(batch.image, batch.cond.label)
+        score, _ = self.critic(self.packed(batch.image), batch.cond.label)
         real, fake = self.scores
         gap = (real - fake).clamp(min=1e-3)
         return {"real_score": score.mean(), "overfit": ((real - score.mean()) / gap).clamp(-1, 2)}
