@@ -6,7 +6,7 @@ import torch
 from inkwash.core.errors import ConfigError
 from inkwash.core.files import save_tensors
 from inkwash.methods.gan import AdversarialConfig
-from inkwash.nn.games import GAMES
+from inkwash.nn.games import GAMES, slope
 from inkwash.training.engine import Engine
 from tiny import assert_same_on_both, forks, in_two_processes, make_trainer, named_gradients, run_config, write_npz
 
@@ -40,8 +40,8 @@ def test_history_trains(recipe, source):
 @pytest.mark.parametrize("loss", GAMES)
 def test_every_game_makes_the_critic_right_and_then_the_generator(loss, source):
     """The critic alone learns to tell; then the generator alone learns to be taken for real."""
-    t = trainer(source, loss=loss, train={"lr": 1e-2, "steps": 1000})
-    batch, (critic, _, generator) = t.loader.batch_at(0), t.phases
+    t = trainer(source, loss=loss, r1=0, train={"lr": 1e-2, "steps": 1000})
+    batch, (critic, generator) = t.loader.batch_at(0), t.phases
     for _ in range(40):
         t.turn(critic, batch)
     assert t.objective.loss("critic", batch, t.moment("critic", batch))[1]["accuracy"] == 1
@@ -57,7 +57,8 @@ def test_two_processes_give_every_penalty_and_game_the_gradient_of_one(source, t
     cases = [{"loss": loss} for loss in GAMES]
     cases += [{"r1": 0, "r2": 0, name: weight} for name, weight in PENALTIES.items()]
     cases += [
-        {"r1": 0, "r2": 0, "lipschitz": 4.0, "penalty_every": 1, "loss": "wasserstein"},
+        {"r1": 0, "r2": 0, "lipschitz": 4.0, "penalty_rows": 1, "loss": "wasserstein"},
+        {"r2": 2.0, "penalty_rows": 2, "penalty_every": 4},
         {"condition": "auxiliary"},
         {"spectral": True},
     ]
@@ -87,7 +88,7 @@ def test_two_processes_give_every_penalty_and_game_the_gradient_of_one(source, t
 
 
 def test_a_lazy_penalty_weighs_what_the_missed_ones_would_have(source):
-    lazy, eager = (trainer(source, r1=2.0, r2=0.5, penalty_every=k) for k in (8, 1))
+    lazy, eager = (trainer(source, r1=2.0, r2=0.5, penalty_rows=1, penalty_every=k) for k in (8, 1))
     batch = lazy.loader.batch_at(0)
     moment = lazy.moment("penalty", batch)
     penalty, parts = lazy.objective.loss("penalty", batch, moment)
@@ -95,6 +96,19 @@ def test_a_lazy_penalty_weighs_what_the_missed_ones_would_have(source):
     assert [p.name for p in eager.phases] == ["critic", "generator"]
     with_penalty, figures = eager.objective.loss("critic", batch, eager.moment("critic", batch))
     assert {"real_slope", "drawn_slope"} <= figures.keys() and with_penalty > figures["loss"]
+
+
+def test_rows_are_penalised_by_their_place_in_the_run(source):
+    """The same rows, with the same weight, however a batch is cut into micro-batches."""
+    t = trainer(source, r1=2.0, r2=0.5, penalty_rows=4)
+    batch = t.loader.batch_at(0)
+    whole, parts = t.objective._penalty(batch, t.moment("critic", batch))
+    two = batch[[0, 4]]
+    of_two = slope(lambda images: t.objective.critic(images, two.cond.label)[0], two.image).mean()
+    assert parts["real_slope"].item() == pytest.approx(of_two.item(), rel=1e-5)
+    cut = [batch[slice(i, i + 2)] for i in range(0, 8, 2)]
+    each = [t.objective._penalty(b, t.moment("critic", b))[0] for b in cut]
+    assert each[1] == each[3] == 0 and sum(each).item() / 4 == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_lipschitz_asks_for_a_slope_of_one_between(source):
@@ -156,7 +170,7 @@ def test_a_pack_of_several_has_no_class(source):
 
 
 def test_augmentation_adapts_to_a_critic_that_is_too_sure(source):
-    t = trainer(source, augment=["colour"], adapt=0.6, adapt_images=80)
+    t = trainer(source, augment=["colour"], adapt=0.6, adapt_images=80, r1=0)
     batch = t.loader.batch_at(0)  # 8 rows, so each look moves the strength by a tenth
     for said, expected in ((1.0, 0.1), (1.0, 0.2), (-1.0, 0.1), (-1.0, 0.0), (-1.0, 0.0)):
         t.objective.critic.forward = lambda x, label, said=said: (torch.full((len(x),), said), None)

@@ -41,8 +41,8 @@ class Rng:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, rows: slice) -> "Rng":
-        part = Rng(self.keys[rows], self.device)
+    def __getitem__(self, rows: slice | Sequence[int]) -> "Rng":
+        part = Rng(self.keys[rows] if isinstance(rows, slice) else [self.keys[i] for i in rows], self.device)
         part.draws = self.draws
         return part
 

@@ -9,7 +9,8 @@ in turns. The default one, with its penalty:
 
 The penalty keeps the critic flat around images, and where r2 says so around drawings, without which the game need not settle. Other ways
 to hold it are there for the games that were published with them: weights clipped, a slope of 1 between images and drawings, spectral norm.
-Penalties run every few steps with a weight to match (lazy), in fp32. No default network has batch statistics, so that rows are
+Penalties are lazy: taken of every few rows, in fp32. Taking them of all rows every few steps, as is usual, gives Adam gradients
+too uneven to follow: the slope that is left is many times larger. No default network has batch statistics, so that rows are
 independent and any number of processes gives the same gradient.
 
 References: 1. Goodfellow et al. 2014, Generative Adversarial Networks (section 3: the default). 2. Mescheder et al. 2018, Which Training
@@ -96,7 +97,8 @@ class GAN(Model, Sampler):
 
 class AdversarialConfig(ObjectiveConfig):
     """loss: the game. r1, r2: weights of the penalties on the critic's slope at images and at drawings. lipschitz: weight of WGAN-GP's.
-    clip: the critic's weights are kept within +-clip. spectral: its layers stretch nothing. penalty_every: critic steps between penalties.
+    clip: the critic's weights are kept within +-clip. spectral: its layers stretch nothing. penalty_rows: of so many rows one is penalised;
+    penalty_every: critic steps between penalties, for which there is then a step of their own.
     critic_steps: k, critic steps to one of the generator. pack: images that the critic judges together, one score for all; more show it
     what is missing. condition: how the class reaches the critic; naming: weight of the error in naming it, where it is auxiliary. augment:
     changes made at random to all that the critic sees. adapt: the share of images that the critic calls real, beyond those that it calls
@@ -111,7 +113,8 @@ class AdversarialConfig(ObjectiveConfig):
     lipschitz: float = Field(0.0, ge=0)
     clip: float | None = Field(None, gt=0)
     spectral: bool = False
-    penalty_every: int = Field(8, ge=1)
+    penalty_rows: int = Field(8, ge=1)
+    penalty_every: int = Field(1, ge=1)
     critic_steps: int = Field(1, ge=1)
     pack: int = Field(1, ge=1)
     condition: How = "projection"
@@ -154,15 +157,15 @@ class Adversarial(Objective):
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         self._hold(step)
+        if phase == "penalty":
+            return self._penalty(batch, step)
         x, label = batch.image, batch.cond.label
         drawn = self.model(step.rng.normal(self.model.config.latent), label)
-        if phase == "penalty":
-            return self._penalty(x, drawn, label, step.rng)
         if phase == "generator":
             return self._generator(x, drawn, label, step.rng)
         loss, parts = self._critic(x, drawn.detach(), label, step)
-        if self.penalised and self.config.penalty_every == 1:  # not lazy: one step for both, as papers have it
-            more, figures = self._penalty(x, drawn, label, step.rng)
+        if self.penalised and self.config.penalty_every == 1:
+            more, figures = self._penalty(batch, step, drawn.detach())
             loss, parts = loss + more, parts | figures
         return loss, parts
 
@@ -210,19 +213,24 @@ class Adversarial(Objective):
         loss = self.game.generator(real, fake).mean() + self._naming(said, label)
         return loss, {"loss": loss.detach()}
 
-    def _penalty(self, x: Tensor, drawn: Tensor, label: Tensor | None, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
-        c, parts, loss = self.config, {}, torch.zeros((), device=x.device)
+    def _penalty(self, batch: Batch, step: Step, drawn: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of the rows whose place in the run is a multiple of `penalty_rows`, whichever process and micro-batch they came to."""
+        c, parts, loss = self.config, {}, torch.zeros((), device=batch.image.device)
+        rows = (batch.index % c.penalty_rows == 0).nonzero()[:, 0].tolist()
+        share = c.penalty_every * c.penalty_rows * len(rows) / len(batch.index)  # what the mean over them stands for
+        rows = rows or [0]
+        x, label, rng = batch.image[rows], None if batch.cond.label is None else batch.cond.label[rows], step.rng[rows]
+        drawn = self.model(rng.normal(self.model.config.latent), label).detach() if drawn is None else drawn[rows]
         score = lambda images: self.critic(images, label)[0]  # noqa: E731
         for weight, images, name in ((c.r1, x, "real_slope"), (c.r2, drawn, "drawn_slope")):
             if weight:
                 square = slope(score, self.packed(augment(images, rng, c.augment, self.strength))).mean()
                 loss, parts[name] = loss + 0.5 * weight * square, square.detach()
         if c.lipschitz:
-            share = rng.uniform()[:, None, None, None]
-            square = slope(score, self.packed(drawn.detach() + share * (x - drawn.detach())))
-            off = ((square + 1e-12).sqrt() - 1).square().mean()
+            between = drawn + rng.uniform()[:, None, None, None] * (x - drawn)
+            off = ((slope(score, self.packed(between)) + 1e-12).sqrt() - 1).square().mean()
             loss, parts["slope_off_one"] = loss + c.lipschitz * off, off.detach()
-        return c.penalty_every * loss, parts
+        return share * loss, parts
 
     def _naming(self, names: Tensor | None, label: Tensor | None) -> Tensor | float:
         """Cross-entropy of the critic's names for the class; rows of unknown class do not count."""

@@ -25,7 +25,7 @@ def _run(source: str, facts: Facts, model: dict[str, Any], objective: dict[str, 
 
 
 def gan(source: str, facts: Facts) -> RunConfig:
-    """Non-saturating with lazy R1 (Mescheder et al. 2018), one critic step to one of the generator."""
+    """Non-saturating with R1, of every eighth row (Mescheder et al. 2018), one critic step to one of the generator."""
     net = _pyramid(facts)
     return _run(source, facts, {"net": net}, {"net": net}, lr=1e-3)
 
@@ -60,7 +60,7 @@ def wgan(source: str, facts: Facts) -> RunConfig:
 def wgan_gp(source: str, facts: Facts) -> RunConfig:
     """Gulrajani et al. 2017: a slope of 1 between images and drawings, at every one of five critic steps."""
     net = _pyramid(facts)
-    objective = {"net": net, "loss": "wasserstein", "r1": 0, "r2": 0, "lipschitz": 10, "penalty_every": 1, "critic_steps": 5}
+    objective = {"net": net, "loss": "wasserstein", "r1": 0, "r2": 0, "lipschitz": 10, "penalty_rows": 1, "critic_steps": 5}
     return _run(source, facts, {"net": net}, objective | {"betas": (0.0, 0.9)}, lr=2e-4)
 
 
