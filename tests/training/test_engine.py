@@ -110,7 +110,7 @@ def test_two_processes_give_the_gradient_of_one(sources, tmp_path):
     in_two_processes(work)
     assert_same_on_both(tmp_path, expected)
     phases = {n.rsplit(" ", 1)[0] for n in expected if not n.startswith("toy.")}
-    assert "gan penalty" in phases
+    assert "translator penalty" in phases
     for phase in phases:
         assert max(g.abs().max() for n, g in expected.items() if n.startswith(phase) and "loss" not in n) > 1e-4
 
