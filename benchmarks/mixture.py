@@ -12,6 +12,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -50,14 +51,6 @@ def panel(points: Tensor, title: str, side: int = 320) -> Image.Image:
         pen.point((x, y), fill=(30, 60, 120))
     pen.text((8, side + 6), title, fill=(40, 40, 40))
     return canvas
-
-
-def save(panels: list[Image.Image], path: Path) -> None:
-    canvas = Image.new("RGB", (sum(p.width for p in panels), panels[0].height), "white")
-    for i, p in enumerate(panels):
-        canvas.paste(p, (i * p.width, 0))
-    canvas.save(path)
-    print(path)
 
 
 def train(loss: str, seed: int, args: argparse.Namespace) -> tuple[int, float, Tensor]:
@@ -103,17 +96,17 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     found: dict[str, list] = {}
-    panels = [panel(real(torch.arange(POINTS)), "data")]
+    shown = {"data": real(torch.arange(POINTS))}
     for loss in args.loss:
         for seed in range(args.seeds):
             start = time.perf_counter()
             modes, good, points = train(loss, seed, args)
-            panels += [panel(points, loss)] if seed == 0 else []
+            shown.setdefault(loss, points)
             found.setdefault(loss, []).append((modes, round(good, 4)))
             print(f"{loss:<16} seed {seed}: {modes:2d} modes, {good:.1%} good, {time.perf_counter() - start:.0f} s", flush=True)
-    print(f"real points: {judge(real(torch.arange(POINTS)))[1]:.1%} good")
+    print(f"real points: {judge(shown['data'])[1]:.1%} good")
     if args.picture:
-        save(panels, args.picture)
+        Image.fromarray(np.concatenate([panel(points, name) for name, points in shown.items()], axis=1)).save(args.picture)
     print(json.dumps(found))
 
 

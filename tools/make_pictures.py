@@ -97,14 +97,9 @@ def few_steps(teacher: Path, student: Path, path: Path) -> None:
     write(path, grid(torch.cat(images), columns=10, smallest=56), {"model": few.name, "teacher": loaded.name, "seeds": "0 to 19"})
 
 
-def beside(pictures: list[np.ndarray], gap: int = 4) -> Image.Image:
-    """uint8 pictures (H, W, 3) in a row."""
-    height, width = pictures[0].shape[0], sum(p.shape[1] + gap for p in pictures) - gap
-    canvas, x = Image.new("RGB", (width, height), "white"), 0
-    for p in pictures:
-        canvas.paste(Image.fromarray(p), (x, 0))
-        x += p.shape[1] + gap
-    return canvas
+def stacked(pictures: list[np.ndarray]) -> torch.Tensor:
+    """uint8 pictures (H, W, 3) to (N, 3, H, W) in [-1, 1]."""
+    return from_uint8(torch.from_numpy(np.stack(pictures))).permute(0, 3, 1, 2)
 
 
 def enlarged(paintings: Path, runs: Path | None, path: Path) -> None:
@@ -116,7 +111,7 @@ def enlarged(paintings: Path, runs: Path | None, path: Path) -> None:
     made = [enlarge(pixels, 4, "bicubic"), upscale(load("upscaler"), pixels, 4)]
     if runs and (runs / "srgan").is_dir():
         made.append(upscale(load(runs / "srgan"), pixels, 4))
-    write(path, beside([*made, truth]), {"of": name, "scale": 4})
+    write(path, grid(stacked([*made, truth]), columns=len(made) + 1), {"of": name, "scale": 4})
 
 
 def translated(run: Path, path: Path, count: int = 8) -> None:
@@ -126,8 +121,8 @@ def translated(run: Path, path: Path, count: int = 8) -> None:
         there, back = (ScenesSource(32, count, 9, look=look) for look in looks)
         pictures = [there.read(i).image for i in range(count)]
         rows += [pictures, [translate(loaded, p, to) for p in pictures], [back.read(i).image for i in range(count)]]
-    images = torch.from_numpy(np.stack([p for row in rows for p in row])).permute(0, 3, 1, 2)
-    write(path, grid(from_uint8(images), columns=count, smallest=96), {"model": loaded.name, "seed": 9})
+    images = stacked([p for row in rows for p in row])
+    write(path, grid(images, columns=count, smallest=96), {"model": loaded.name, "seed": 9})
 
 
 def painted(paintings: Path, path: Path, side: int = 240) -> None:
@@ -141,8 +136,7 @@ def painted(paintings: Path, path: Path, side: int = 240) -> None:
         square = resize(painting[..., :short, :short], side, side).clamp(-1, 1)
         columns.append(torch.cat([made, square], dim=2))  # (1, 3, 2 side, side)
     first = torch.cat([photo, torch.ones_like(photo)], dim=2)
-    shown = [np.asarray(to_pil(c[0])) for c in (first, *columns)]
-    write(path, beside(shown), {"styles": ", ".join(PAINTINGS)})
+    write(path, grid(torch.cat([first, *columns]), columns=len(columns) + 1), {"styles": ", ".join(PAINTINGS)})
 
 
 def write(path: Path, picture: Image.Image, facts: dict) -> None:

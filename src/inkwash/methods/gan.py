@@ -98,12 +98,12 @@ class GAN(Model, Sampler):
 class AdversarialConfig(ObjectiveConfig):
     """loss: the game. r1, r2: weights of the penalties on the critic's slope at images and at drawings. lipschitz: weight of WGAN-GP's.
     clip: the critic's weights are kept within +-clip. spectral: its layers stretch nothing. penalty_rows: of so many rows one is penalised;
-    penalty_every: critic steps between penalties, for which there is then a step of their own.
-    critic_steps: k, critic steps to one of the generator. pack: images that the critic judges together, one score for all; more show it
-    what is missing. condition: how the class reaches the critic; naming: weight of the error in naming it, where it is auxiliary. augment:
-    changes made at random to all that the critic sees. adapt: the share of images that the critic calls real, beyond those that it calls
-    drawn, that the strength of `augment` is steered to; None for full strength. adapt_images: how many images that strength takes from 0
-    to 1. critic_lr: the critic's learning rate, as a factor. betas: of Adam, on both sides.
+    penalty_every: critic steps between penalties, which are then steps of their own. critic_steps: k, critic steps to one of the
+    generator. pack: images that the critic judges together, one score for all; more show it what is missing. condition: how the class
+    reaches the critic; naming: weight of the error in naming it, where it is auxiliary. augment: changes made at random to all that the
+    critic sees. adapt: the share of images that the critic calls real, beyond those that it calls drawn, that the strength of `augment` is
+    steered to; None for full strength. adapt_images: how many images that strength takes from 0 to 1. critic_lr: the critic's learning
+    rate, as a factor. betas: of Adam, on both sides.
     """
 
     kind: Literal["adversarial"] = "adversarial"
@@ -131,7 +131,7 @@ class AdversarialConfig(ObjectiveConfig):
 
 
 class Adversarial(Objective):
-    """Critic, penalty, generator: three phases and two optimisers."""
+    """Critic and generator, each with its optimiser; the penalty is part of the critic's loss, or a phase where it comes more seldom."""
 
     def __init__(self, config: AdversarialConfig, model: GAN):
         super().__init__(config, model)
@@ -219,7 +219,8 @@ class Adversarial(Objective):
         rows = (batch.index % c.penalty_rows == 0).nonzero()[:, 0].tolist()
         share = c.penalty_every * c.penalty_rows * len(rows) / len(batch.index)  # what the mean over them stands for
         rows = rows or [0]
-        x, label, rng = batch.image[rows], None if batch.cond.label is None else batch.cond.label[rows], step.rng[rows]
+        part, rng = batch[rows], step.rng[rows]
+        x, label = part.image, part.cond.label
         drawn = self.model(rng.normal(self.model.config.latent), label).detach() if drawn is None else drawn[rows]
         score = lambda images: self.critic(images, label)[0]  # noqa: E731
         for weight, images, name in ((c.r1, x, "real_slope"), (c.r2, drawn, "drawn_slope")):
