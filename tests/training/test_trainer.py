@@ -179,7 +179,7 @@ def test_without_ema_the_model_is_the_weights(source):
         ("diffusion", "main", "model.net.middle.1"),
         ("vae", "main", "model.decoder.norm"),
         ("gan", "critic", "objective.critic.trunk.hidden"),
-        ("gan", "generator", "model.mapping.0"),
+        ("gan", "generator", "model.decoder.into"),
     ],
 )
 def test_a_loss_that_is_not_finite_names_step_phase_and_module(kind, phase, name, source, tmp_path, monkeypatch):

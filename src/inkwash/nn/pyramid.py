@@ -12,8 +12,6 @@ from inkwash.core.config import Config
 from inkwash.nn.conv import Conv3x3
 from inkwash.nn.layers import Attention, Down, ResBlock, Up, norm, pad_to_multiple
 
-FINE = 32  # channels of a decoder's last block, the only one at full resolution
-
 
 class PyramidConfig(Config):
     """width: channels at the first level, doubled at each further level up to `most`. blocks: residual blocks a level.
@@ -99,8 +97,9 @@ class Decoder(nn.Module):
                 self.layers.append(Up(widths[level], widths[level - 1], "bilinear"))
         top = widths[0]
         if config.fold > 1:  # not the encoder's fold undone: pixels unfolded from one place show as a grid
-            self.layers.extend([Up(top, FINE, "bilinear", config.fold), ResBlock(FINE, d_in)])
-            top = FINE
+            fine = max(1, top // 2)
+            self.layers.extend([Up(top, fine, "bilinear", config.fold), ResBlock(fine, d_in)])
+            top = fine
         self.norm = norm(top)
         self.out = nn.Conv2d(top, c, 3, padding=1)
 

@@ -27,7 +27,7 @@ def _run(source: str, facts: Facts, model: dict[str, Any], objective: dict[str, 
 def gan(source: str, facts: Facts) -> RunConfig:
     """Non-saturating with R1, of every eighth row (Mescheder et al. 2018), one critic step to one of the generator."""
     net = _pyramid(facts)
-    return _run(source, facts, {"net": net}, {"net": net}, lr=1e-3)
+    return _run(source, facts, {"net": net}, {"net": net}, lr=2e-3)
 
 
 def minimax(source: str, facts: Facts) -> RunConfig:
