@@ -1,6 +1,6 @@
 """Twenty-five Gaussians on a 5 x 5 grid: how many of them a GAN finds, and how many of its points lie near one.
 
-usage: python benchmarks/mixture.py [--loss NAME ...] [--seeds 5] [--steps 20000] [--batch 256] [--picture FILE.png]
+usage: python benchmarks/mixture.py [--loss NAME ...] [--seeds 0 1 2 3 4] [--steps 30000] [--batch 256] [--picture FILE.png]
 
 Srivastava et al. 2017 (VEEGAN): means at -4, -2, 0, 2, 4, standard deviation 0.05; 2,500 points; a point is good within three standard
 deviations of the nearest mean (98.9 percent of real ones are), a mode is found where a good point is nearest to it. Points are images of
@@ -57,8 +57,8 @@ def train(loss: str, seed: int, args: argparse.Namespace) -> tuple[int, float, T
     torch.manual_seed(seed)
     net = MLPConfig(width=args.width, layers=3, critic_width=args.width, pieces=2)
     model = GANConfig(shape=(2, 1, 1), latent=32, mapping=0, net=net).build()
-    held = {"r1": 0, "r2": 0} if loss == "minimax" else {"r1": args.gamma, "r2": args.gamma}
-    objective = AdversarialConfig(loss=loss, net=net, penalty_every=args.every, **held).build(model)
+    held = {"r1": 0, "r2": 0} if loss == "minimax" else {"r1": args.r1, "r2": args.r2}
+    objective = AdversarialConfig(loss=loss, net=net, penalty_rows=args.rows, **held).build(model)
     phases = objective.phases()
     optimizers = {p.optimizer: torch.optim.Adam(list(p.parameters()), args.lr, p.betas) for p in phases}
     average = {k: v.clone() for k, v in model.state_dict().items()}
@@ -85,20 +85,21 @@ def train(loss: str, seed: int, args: argparse.Namespace) -> tuple[int, float, T
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loss", nargs="+", default=["relativistic", "minimax"], choices=sorted(GAMES))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--loss", nargs="+", default=["non-saturating", "minimax"], choices=sorted(GAMES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--steps", type=int, default=30000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--gamma", type=float, default=0.01)
-    parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--r1", type=float, default=0.003)
+    parser.add_argument("--r2", type=float, default=0.0)
+    parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     found: dict[str, list] = {}
     shown = {"data": real(torch.arange(POINTS))}
     for loss in args.loss:
-        for seed in range(args.seeds):
+        for seed in args.seeds:
             start = time.perf_counter()
             modes, good, points = train(loss, seed, args)
             shown.setdefault(loss, points)
