@@ -56,7 +56,7 @@ def panel(points: Tensor, title: str, side: int = 320) -> Image.Image:
 def train(loss: str, seed: int, args: argparse.Namespace) -> tuple[int, float, Tensor]:
     torch.manual_seed(seed)
     net = MLPConfig(width=args.width, layers=3, critic_width=args.width, pieces=2)
-    model = GANConfig(shape=(2, 1, 1), latent=32, mapping=0, net=net).build()
+    model = GANConfig(shape=(2, 1, 1), latent=32, net=net).build()
     held = {"r1": 0, "r2": 0} if loss == "minimax" else {"r1": args.r1, "r2": args.r2}
     objective = AdversarialConfig(loss=loss, net=net, penalty_rows=args.rows, **held).build(model)
     phases = objective.phases()

@@ -97,9 +97,8 @@ class Decoder(nn.Module):
                 self.layers.append(Up(widths[level], widths[level - 1], "bilinear"))
         top = widths[0]
         if config.fold > 1:  # not the encoder's fold undone: pixels unfolded from one place show as a grid
-            fine = max(1, top // 2)
-            self.layers.extend([Up(top, fine, "bilinear", config.fold), ResBlock(fine, d_in)])
-            top = fine
+            coarse, top = top, max(1, top // 2)
+            self.layers.extend([Up(coarse, top, "bilinear", config.fold), ResBlock(top, d_in)])
         self.norm = norm(top)
         self.out = nn.Conv2d(top, c, 3, padding=1)
 

@@ -32,7 +32,7 @@ def gan(source: str, facts: Facts) -> RunConfig:
 
 def minimax(source: str, facts: Facts) -> RunConfig:
     """Goodfellow et al. 2014: fully connected, the generator lowers log(1 - D), nothing holds the critic. To be seen failing."""
-    model = {"net": MLPConfig(), "latent": 100, "mapping": 0}
+    model = {"net": MLPConfig(), "latent": 100}
     objective = {"net": MLPConfig(), "loss": "minimax", "r1": 0, "r2": 0, "condition": "concat", "betas": (0.5, 0.999)}
     return _run(source, facts, model, objective, lr=2e-4)
 
@@ -45,7 +45,7 @@ def cgan(source: str, facts: Facts) -> RunConfig:
 
 def dcgan(source: str, facts: Facts) -> RunConfig:
     """Radford et al. 2016: convolutions with batch norm, non-saturating. Several processes do not train as one."""
-    model = {"net": DCGANConfig(), "latent": 100, "mapping": 0}
+    model = {"net": DCGANConfig(), "latent": 100}
     objective = {"net": DCGANConfig(), "loss": "non-saturating", "r1": 0, "r2": 0, "condition": "concat", "betas": (0.5, 0.999)}
     return _run(source, facts, model, objective, lr=2e-4)
 
