@@ -8,6 +8,7 @@ from PIL import Image
 
 from inkwash.core.errors import DataError
 from inkwash.data import Dataset, View, open_source
+from inkwash.data.source import Few
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -52,6 +53,27 @@ def test_captions_and_missing_labels(tmp_path, limit):
     assert rows.labels.tolist() == [1, 2, 0]  # 2 is the null class
     assert dataset.label_counts().tolist() == [1, 1]
     assert dataset.text(0) == ("a", "b")
+
+
+def test_few_of_a_source_are_the_same_ones_however_they_are_read(tmp_path):
+    whole = write_images(tmp_path, 9, classes=2)
+    few, streamed = Dataset(Few(whole, 4)), Dataset(Few(whole, 4), memory_limit=0)
+    rows, again = few.rows(range(4)), streamed.rows(range(4))
+    assert len(few) == 4 and torch.equal(rows.images, again.images) and torch.equal(few.labels, streamed.labels)
+    known = {Dataset(whole).rows([i]).images[0].numpy().tobytes() for i in range(9)}
+    assert len({x.numpy().tobytes() for x in rows.images} & known) == 4
+    assert few.fingerprint() != Dataset(whole).fingerprint() != Dataset(Few(whole, 5)).fingerprint()
+    assert len(Few(whole, 100)) == 9
+
+
+def test_few_of_arrays_keep_their_labels(tmp_path):
+    x, y = noise(50, 7, 9, 3), np.arange(50) % 5
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    few = Few(open_source(str(tmp_path / "a.npz"), "all"), 20)
+    images, labels = few.arrays()
+    for i in range(20):
+        at = next(k for k in range(50) if np.array_equal(x[k], images[i]))
+        assert labels[i] == y[at] == few.read(i).label and few.shape(i) == (7, 9, 3)
 
 
 def test_arrays_are_taken_without_reading_records(tmp_path, monkeypatch):

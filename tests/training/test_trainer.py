@@ -16,7 +16,7 @@ from inkwash.training.checkpoint import checkpoints
 from inkwash.training.ema import EMA
 from inkwash.training.estimate import Estimate, measure
 from inkwash.training.log import Means, duration
-from inkwash.training.run import read_run, train
+from inkwash.training.run import open_data, read_run, train
 from tiny import make_trainer, named_gradients, run_config, write_npz
 
 
@@ -28,6 +28,12 @@ def source(tmp_path_factory):
 def toy_config(source, **settings):
     config = toy.recipe(source, Dataset(open_source(source)).facts)
     return config.override({f"train.{k}": v for k, v in {"device": "cpu", "samples": 0, "log_every": 1e9, **settings}.items()})
+
+
+def test_a_limit_is_for_what_is_trained_on(source):
+    config = toy_config(source).override({"data.limit": 5})
+    assert len(open_data(config, "train")) == 5
+    assert len(open_data(config, "test")) == len(Dataset(open_source(source, "test")))
 
 
 # ---- schedules

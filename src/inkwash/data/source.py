@@ -62,3 +62,34 @@ class Source(ABC):
     def arrays(self) -> tuple[np.ndarray, np.ndarray | None] | None:
         """Everything at once: images uint8 (N, H, W, C) or (N, F, H, W, C), and `labels`; None where records have to be decoded."""
         return None
+
+
+class Few(Source):
+    """So many records of a source, drawn at random, the same ones each time; all of them where it has no more."""
+
+    def __init__(self, source: Source, count: int):
+        self.source, self.name, self.split, self.splits, self.classes = source, source.name, source.split, source.splits, source.classes
+        self._at = np.sort(np.random.default_rng(0).permutation(len(source))[:count])
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def read(self, i: int) -> Record:
+        return self.source.read(int(self._at[i]))
+
+    def read_for(self, i: int, height: int, width: int) -> Record:
+        return self.source.read_for(int(self._at[i]), height, width)
+
+    def fingerprint(self) -> str:
+        return f"{self.source.fingerprint()}-{len(self)}"
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        return self.source.shape(int(self._at[i]))
+
+    def labels(self) -> np.ndarray | None:
+        known = self.source.labels()
+        return None if known is None else known[self._at]
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray | None] | None:
+        known = self.source.arrays()
+        return None if known is None else (known[0][self._at], self.labels())

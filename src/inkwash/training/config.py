@@ -10,11 +10,13 @@ from inkwash.data.view import View
 
 class DataConfig(Config):
     """source: what `open_source` takes. beside: another source, whose images are the other side of an unpaired translation.
-    validation: the split that chooses the best checkpoint, None for none."""
+    limit: train on so many images only, drawn at random; None for all. validation: the split that chooses the best checkpoint, None
+    for none."""
 
     source: str
     beside: str | None = None
     split: str = "train"
+    limit: int | None = Field(None, ge=1)
     validation: str | None = "test"
     view: View = View()
     memory_gb: float = Field(8.0, gt=0)

@@ -22,6 +22,7 @@ from inkwash.core.files import fill_state, make_folder, read_json, save_model, s
 from inkwash.core.model import Sampler
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader, open_source
+from inkwash.data.source import Few
 from inkwash.inference.draw import draw, draw_labels
 from inkwash.inference.pictures import grid, save_png
 from inkwash.training.alarms import check_samples, check_start
@@ -248,9 +249,15 @@ def read_run(out: Path) -> dict[str, Any]:
 
 def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], None] | None = None) -> Dataset:
     """The data of a run, through its view, and what lies beside them."""
-    limit, d = int(config.data.memory_gb * 2**30), config.data
-    other = Dataset(open_source(d.beside, split), d.view, limit, on_progress) if d.beside else None
-    return Dataset(open_source(d.source, split), d.view, limit, on_progress, other)
+    d = config.data
+
+    def opened(place: str, beside: Dataset | None = None) -> Dataset:
+        source = open_source(place, split)
+        if d.limit and split == d.split:
+            source = Few(source, d.limit)
+        return Dataset(source, d.view, int(d.memory_gb * 2**30), on_progress, beside)
+
+    return opened(d.source, opened(d.beside) if d.beside else None)
 
 
 def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool = False, code: str | None = None) -> Path:
