@@ -102,6 +102,21 @@ def test_odd_shapes_train_and_sample(kind, shape, tmp_path):
         assert nats.shape == (len(rows),) and nats.isfinite().all() and (nats < 0).all()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_every_recipe_takes_steps_in_either_precision(recipe, precision, source, tmp_path):
+    named = {"cyclegan": {"data.beside": source}, "style": {"objective.painting": f"{write_folder(tmp_path, 1, (20, 16), ())}/00.png"}}
+    config = run_config(recipe, source, batch=4, precision=precision).override(named.get(recipe, {}))
+    t = make_trainer(config)
+    before = {k: v.clone() for k, v in t.model.named_parameters()}
+    t._batches = t.loader.stream()
+    t.step()
+    t.step()
+    t.check_finite()
+    assert any(not torch.equal(before[k], v) for k, v in t.model.named_parameters())
+    assert all(v.dtype == torch.float32 for v in t.model.parameters())
+
+
 @pytest.mark.parametrize("kind", SAMPLERS)
 class TestConditions:
     def test_refuses_what_it_does_not_take(self, kind, source):

@@ -32,7 +32,8 @@ class SpectralNorm(nn.Module):
         self.u.copy_(F.normalize(matrix @ self.v, dim=0))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight / torch.dot(self.u, weight.flatten(1) @ self.v)
+        with torch.autocast(weight.device.type, enabled=False):  # a weight is not rounded before it is measured
+            return weight / torch.dot(self.u, weight.flatten(1) @ self.v)
 
 
 def spectral_(root: nn.Module) -> nn.Module:
