@@ -227,12 +227,11 @@ TABLES = {
         },
     ),
     "mixture": (
-        {"en": "25 Gaussians, 5 seeds", "zh": "25 个高斯分布，5 个种子"},
+        {"en": "25 Gaussians", "zh": "25 个高斯分布"},
         {"modes": {"en": "modes, fewest", "zh": "模态数，最少"}, "good": {"en": "good points, fewest", "zh": "合格点，最少"}},
         {
-            "mixture.default": {"en": "`non-saturating` with R1, the default", "zh": "`non-saturating` 加 R1，即默认"},
-            "mixture.relativistic": {"en": "`relativistic` with R1 and R2", "zh": "`relativistic` 加 R1 与 R2"},
-            "mixture.minimax": {"en": "`minimax`, as in 2014", "zh": "`minimax`，2014 年原样"},
+            "mixture.default": {"en": "`non-saturating` with R1, the default, 5 seeds", "zh": "`non-saturating` 加 R1，即默认，5 个种子"},
+            "mixture.minimax": {"en": "`minimax`, as in 2014, 1 seed", "zh": "`minimax`，2014 年原样，1 个种子"},
         },
     ),
     "few_images": (
