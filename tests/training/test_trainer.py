@@ -8,7 +8,7 @@ import torch
 
 import toy
 from inkwash.core.errors import ConfigError, TrainingError
-from inkwash.core.files import load_model
+from inkwash.core.files import load_model, load_tensors
 from inkwash.data import Dataset, View, open_source
 from inkwash.training import alarms
 from inkwash.training import trainer as trainer_module
@@ -350,8 +350,6 @@ def test_looking_at_samples_and_held_out_images_changes_nothing(source, tmp_path
     busy = run_config("diffusion", source, steps=4, samples=2, sample_every=1e-9, checkpoint_every=1, log_every=0.0)
     busy = train(busy.override({"data.validation": "test"}), tmp_path / "b", quiet=True)
     a, b = (checkpoints(out)[-1] / "weights.safetensors" for out in (quiet, busy))
-    from inkwash.core.files import load_tensors
-
     x, y = load_tensors(a)[0], load_tensors(b)[0]
     assert all(torch.equal(x[k], y[k]) for k in x)
 
@@ -406,7 +404,5 @@ def test_measuring_moves_nothing(kind, source):
 
 def test_an_objectives_state_is_saved_and_only_training_moves_it(source, tmp_path):
     out = train(toy_config(source, steps=6, checkpoint_every=2), tmp_path / "a", quiet=True)
-    from inkwash.core.files import load_tensors
-
     calls = [load_tensors(p / "objective.safetensors")[0]["calls"].item() for p in checkpoints(out)]
     assert calls == [4.0, 6.0]
