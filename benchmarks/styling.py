@@ -1,6 +1,6 @@
 """Style transfer beside the version most often taught, at equal time, judged by the same losses.
 
-usage: python benchmarks/styling.py PICTURES.zip [--pairs CONTENT+STYLE ...] [--size 512] [--strength 1 0.3 0.1] [--network own]
+usage: python benchmarks/styling.py PICTURES.zip [--pairs CONTENT+STYLE ...] [--size 512] [--strength 1 0.2 0.1] [--network own]
        [--run RUN] [--out DIR]
 
 The taught version: one content layer, one style layer, Adam at 0.01, 500 steps at full size, from the photograph; a style weight that gives
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--pairs", nargs="+", default=PAIRS)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--strength", type=float, nargs="+", default=[1.0, 0.3, 0.1])
+    parser.add_argument("--strength", type=float, nargs="+", default=[1.0, 0.2, 0.1])
     parser.add_argument("--network", default="own")
     parser.add_argument("--run")
     parser.add_argument("--out", type=Path)

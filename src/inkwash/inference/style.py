@@ -35,7 +35,7 @@ class StyleOptions(Config):
     strength: float = Field(1.0, ge=0)
     keep_colour: bool = False
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    steps: int = Field(150, ge=1)
+    steps: int = Field(125, ge=1)
     smooth: float | None = Field(None, ge=0)
     coarse: bool = True
     lr: float = Field(0.02, gt=0)
