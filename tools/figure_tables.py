@@ -179,7 +179,7 @@ TABLES = {
             "upscaling.adamw": {"en": "`upscaler`, AdamW, 6 minutes of one core", "zh": "`upscaler`，AdamW，单核 6 分钟"},
             "upscaling.muon": {"en": "`upscaler`, Muon, 6 minutes of one core", "zh": "`upscaler`，Muon，单核 6 分钟"},
             "upscaling.bundled": {"en": "the model that ships", "zh": "随包附带的模型"},
-            "upscaling.srgan": {"en": "`srgan` from it", "zh": "以它为起点的 `srgan`"},
+            "upscaling.srgan": {"en": "`srgan` from it, 25 minutes of one core", "zh": "以它为起点的 `srgan`，单核 25 分钟"},
         },
     ),
     "translation": (

@@ -27,7 +27,7 @@ from inkwash.nn.resize import resize
 
 RUNS = ("fashion-diffusion", "fashion-gan", "fashion-vae", "cifar-diffusion")
 PAINTINGS = ("vg_starry_night", "the_scream", "wave_crop", "vg_la_cafe")  # Van Gogh, Munch, Hokusai, Van Gogh
-DETAIL = ("vg_self", 240, 300, 240)  # a painting, and x, y and side of a detail of it
+DETAIL = ("vg_self", 254, 314, 212)  # a painting, and x, y and side of a detail of it
 MOST = 400_000  # bytes of one picture
 COLUMNS, ROWS, SIDE, SCALE, GAP, LINE, LINES = 5, 3, 64, 2, 16, 15, 4
 CHINESE = (  # fonts that hold Chinese characters, where systems keep them
