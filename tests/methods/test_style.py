@@ -119,6 +119,14 @@ def test_no_painting_is_said(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("kind, side", [("style", 192), ("upscaler", 192)])
+def test_photographs_of_many_sizes_are_cut_and_not_made_small(kind, side, tmp_path):
+    for i, size in enumerate([(300, 200), (200, 300), (240, 240), (260, 220)]):
+        Image.new("RGB", size).save(tmp_path / f"{i}.png")
+    config = find(kind)(str(tmp_path), facts_of(str(tmp_path)))
+    assert config.data.view.size == config.model.shape[1:] == (side, side) and config.data.view.fit == "window"
+
+
 def test_srgan_goes_on_from_an_upscaler(tmp_path):
     source = write_npz(tmp_path / "a.npz", shape=(3, 32, 32), classes=0)
     first = small("upscaler", source, {"train.steps": 2})

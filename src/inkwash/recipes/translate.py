@@ -8,6 +8,8 @@ from inkwash.nn.critics import PatchConfig
 from inkwash.nn.translator import TranslatorNetConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
+PIECE = 192  # side of what is cut from photographs to be painted: room for several strokes
+
 
 def _fold(facts: Facts) -> int:
     return 1 if min(facts.height, facts.width) <= 16 else 2
@@ -42,10 +44,11 @@ def pix2pix(source: str, facts: Facts) -> RunConfig:
 
 def style(source: str, facts: Facts) -> RunConfig:
     """Photographs painted in one pass, in the style of --set objective.painting=FILE."""
-    shape = (3, facts.height, facts.width)
+    size = (PIECE, PIECE) if facts.note else (facts.height, facts.width)  # pictures of many sizes are cut, not made small
+    shape = (3, *size)
     net = TranslatorNetConfig(width=32, blocks=5, fold=2)
     return RunConfig(
-        data=DataConfig(source=source, view=View(size=shape[1:], channels=3, fit="window", random_crop=True, flip=True)),
+        data=DataConfig(source=source, view=View(size=size, channels=3, fit="window", random_crop=True, flip=True)),
         model=TranslatorConfig(shape=shape, directions=("painted",), net=net),
         objective=StyleConfig(),
         train=TrainConfig(batch=4, lr=1e-3, warm_up=0, decay=0.5, ema=500.0, samples=8),
