@@ -132,6 +132,21 @@ def test_a_cycle_needs_two_ways(sources):
         make_trainer(cycle(sources, **{"model.directions": ["b"]}))
 
 
+def test_a_cycle_that_changes_nothing_is_said(sources):
+    t = make_trainer(cycle(sources))  # before the first step the networks leave pictures alone
+    batch = t.loader.batch_at(0)
+    found = t.objective.validate(batch, t.moment("x", batch))
+    assert found["changed"] == 0
+    assert "as they went in" in "".join(t.objective.watch({f"valid/{k}": v.item() for k, v in found.items()}, 0.5))
+    assert not list(t.objective.watch({"valid/changed": 0.3, "critics/accuracy": 0.8}, 0.5))
+    assert "critics are winning" in "".join(t.objective.watch({"critics/accuracy": 0.99}, 0.5))
+
+
+def test_a_winning_critic_of_pairs_is_said(facades):
+    watch = make_trainer(small("pix2pix", facades)).objective.watch
+    assert "critic is winning" in "".join(watch({"critic/accuracy": 0.99}, 0.5)) and not list(watch({"critic/accuracy": 0.9}, 0.5))
+
+
 def test_no_such_direction(sources):
     with pytest.raises(ConfigError, match="makes b or a"):
         make_trainer(cycle(sources)).model.translate(torch.zeros(1, 3, 8, 8), "c")

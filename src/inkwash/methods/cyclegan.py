@@ -13,6 +13,7 @@ References: 1. Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-
 identity, section 4 for the pool). 2. Shrivastava et al. 2017 (a history of drawings).
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -26,6 +27,8 @@ from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
 from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
 from inkwash.nn.games import GAMES
+
+STILL = 0.02  # mean change of a pixel, of a range of 2, that is hardly seen
 
 
 class CycleConfig(ObjectiveConfig):
@@ -123,11 +126,18 @@ class Cycle(Objective):
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """How far pictures come back changed. Not a loss to choose by: whoever changes nothing wins."""
-        b, a = self.sides(batch)
+        """How much pictures of a are changed, and how far they come back changed. Neither is a loss to choose by: whoever changes nothing
+        comes back best."""
+        _, a = self.sides(batch)
         to_b, to_a = self.model.directions
-        there = self.model.translate(self.model.translate(a, to_b), to_a)
-        return {"cycle": (there - a).abs().mean()}
+        there = self.model.translate(a, to_b)
+        return {"cycle": (self.model.translate(there, to_a) - a).abs().mean(), "changed": (there - a).abs().mean()}
+
+    def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
+        if figures.get("valid/changed", 1.0) < STILL and progress > 0.2:
+            yield "pictures come out as they went in: try smaller objective.cycle and objective.identity, or a longer run"
+        if figures.get("critics/accuracy", 0.0) > 0.98 and progress > 0.05:
+            yield "the critics are winning: they tell drawings from data almost surely; try a larger objective.r1"
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         (b, a), (to_b, to_a) = self.sides(batch), self.model.directions

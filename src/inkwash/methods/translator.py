@@ -9,6 +9,7 @@ blur; the critic asks for one of them. Without pairs, see `cyclegan.py`.
 Reference: Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks (equation 4; PatchGAN, section 3.2.2).
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -107,6 +108,10 @@ class Paired(Objective):
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The absolute error of held-out pairs. Not a loss to choose by: the blurriest would win."""
         return {"pixel": (self.made(batch) - batch.image).abs().mean()}
+
+    def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
+        if figures.get("critic/accuracy", 0.0) > 0.98 and progress > 0.05:
+            yield "the critic is winning: it tells drawings from data almost surely; try a larger objective.r1"
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         return [batch.cond.image, self.made(batch), batch.image]
