@@ -25,7 +25,7 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
-from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
+from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases, patch_watch
 from inkwash.nn.games import GAMES
 
 STILL = 0.02  # mean change of a pixel, of a range of 2, that is hardly seen
@@ -136,8 +136,7 @@ class Cycle(Objective):
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
         if figures.get("valid/changed", 1.0) < STILL and progress > 0.2:
             yield "pictures come out as they went in: try smaller objective.cycle and objective.identity, or a longer run"
-        if figures.get("critics/accuracy", 0.0) > 0.98 and progress > 0.05:
-            yield "the critics are winning: they tell drawings from data almost surely; try a larger objective.r1"
+        yield from patch_watch(figures, progress, "s")
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         (b, a), (to_b, to_a) = self.sides(batch), self.model.directions

@@ -12,6 +12,7 @@ References: 1. Ledig et al. 2017, Photo-Realistic Single Image Super-Resolution 
 features before activation's end, pixels as anchor). 3. Johnson et al. 2016, Perceptual Losses.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -24,7 +25,7 @@ from inkwash.core.model import Model
 from inkwash.core.objective import Objective, Phase
 from inkwash.metrics.features.base import to_rgb
 from inkwash.metrics.features.catalog import perceptual
-from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
+from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases, patch_watch
 from inkwash.nn.degrade import Wear, blocks, worn
 from inkwash.nn.games import GAMES
 from inkwash.nn.perceptual import content_loss
@@ -94,6 +95,9 @@ class SRGAN(Objective):
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The absolute error of held-out pictures. Not a loss to choose by: the blurriest would win."""
         return {"pixel": (self.model.translate(self.worn(batch.image, step), "large") - batch.image).abs().mean()}
+
+    def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
+        return patch_watch(figures, progress)
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         seen = self.worn(batch.image, step)

@@ -21,7 +21,7 @@ from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, Translator
 from inkwash.core.objective import Objective, Phase
-from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases
+from inkwash.nn.critics import PatchConfig, PatchCritic, patch_penalty, patch_phases, patch_watch
 from inkwash.nn.games import GAMES
 from inkwash.nn.translator import TranslatorNet, TranslatorNetConfig
 
@@ -110,8 +110,7 @@ class Paired(Objective):
         return {"pixel": (self.made(batch) - batch.image).abs().mean()}
 
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
-        if figures.get("critic/accuracy", 0.0) > 0.98 and progress > 0.05:
-            yield "the critic is winning: it tells drawings from data almost surely; try a larger objective.r1"
+        return patch_watch(figures, progress)
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         return [batch.cond.image, self.made(batch), batch.image]

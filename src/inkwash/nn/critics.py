@@ -78,6 +78,13 @@ def patch_penalty(critics: Iterable[nn.Module], real: Iterable[Tensor], r1: floa
     return 0.5 * r1 * every * square, {"square": square.detach()}
 
 
+def patch_watch(figures: dict[str, float], progress: float, s: str = "") -> Iterable[str]:
+    """An alarm where the critic tells nearly every drawing from its real picture. s: as in `patch_phases`."""
+    if figures.get(f"critic{s}/accuracy", 0.0) > 0.98 and progress > 0.05:
+        who, them = ("the critics are", "they tell") if s else ("the critic is", "it tells")
+        yield f"{who} winning: {them} drawings from data almost surely; try a larger objective.r1"
+
+
 class PatchConfig(Config):
     """width: channels of the first map, doubled at each further one up to four times. levels: how often the map is halved; each score then
     looks at a patch of about 10, 24, 52, ... pixels, 2^levels apart."""
