@@ -125,7 +125,7 @@ def translated(run: Path, path: Path, count: int = 8) -> None:
     write(path, grid(images, columns=count, smallest=96), {"model": loaded.name, "seed": 9})
 
 
-def painted(paintings: Path, path: Path, side: int = 240) -> None:
+def painted(paintings: Path, path: Path, side: int = 144) -> None:
     """A scene, and above four paintings what each makes of it."""
     photo = as_rgb(render(sample(2, 27, side, Settings(holdout=False), "all"), side))
     seer, columns = perceptual("own"), []

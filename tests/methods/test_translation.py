@@ -8,6 +8,7 @@ from PIL import Image
 from inkwash.core.errors import ConfigError
 from inkwash.data import Dataset, Loader, View, open_source
 from inkwash.recipes import find
+from inkwash.recipes.start import configure
 from inkwash.training import RunConfig
 from inkwash.training.run import train
 from tiny import FAST, facts_of, make_trainer, pictures, shrink, write_npz
@@ -73,6 +74,11 @@ def test_a_pair_above_and_below():
     image = np.arange(24, dtype=np.uint8).reshape(6, 4, 1)
     prepared = View(pair="bottom", size=(3, 4), channels=1).prepare(image)
     assert np.array_equal(prepared[0], image[:3, :, 0]) and np.array_equal(prepared[1], image[3:, :, 0])
+
+
+def test_a_size_that_is_asked_for_is_that_of_one_picture_of_a_pair(facades):
+    assert configure("pix2pix", facades).model.shape == (3, 12, 12)
+    assert configure("pix2pix", facades, settings={"data.view.size": [8, 10]}).model.shape == (3, 8, 10)
 
 
 def test_pix2pix_learns_a_negative(facades, tmp_path):

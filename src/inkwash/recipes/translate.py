@@ -32,7 +32,7 @@ def pix2pix(source: str, facts: Facts) -> RunConfig:
     What is on the right becomes what is on the left, unless data.view.pair says otherwise.
     """
     halved = View(pair="right").halved(facts.height, facts.width)
-    shape = (facts.channels, *(halved if facts.pair is None else (facts.height, facts.width)))
+    shape = (facts.channels, *((facts.height, facts.width) if facts.pair or facts.sized else halved))
     net = TranslatorNetConfig(fold=2 if min(shape[1:]) <= 128 else 4, blocks=9, residual=False)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels, pair=facts.pair or "right", flip=True)),
