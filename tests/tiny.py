@@ -29,7 +29,7 @@ from inkwash.training.trainer import Trainer
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KINDS = sorted(MODELS)
 TAUGHT_BY = {"student": "distill", "translator": "pix2pix"}  # kinds whose recipe has another name
-SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "critic_width": 8}
+SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
 QUICK = [  # of a run on the command line
     *("--set", "model.net.width=4", "--set", "model.net.blocks=1", "--set", "train.precision=fp32", "--set", "train.batch=4"),
@@ -40,8 +40,8 @@ DRAWING = ("diffusion", "gan", "vae")  # recipes whose models draw from noise, o
 
 
 def shrink(values: dict) -> dict:
-    """A configuration's dictionary with every size that has a small value set to it."""
-    return {k: shrink(v) if isinstance(v, dict) else SMALL.get(k, v) for k, v in values.items()}
+    """A configuration's dictionary with every number that has a small value set to it."""
+    return {k: shrink(v) if isinstance(v, dict) else SMALL.get(k, v) if isinstance(v, int) else v for k, v in values.items()}
 
 
 def pictures(n: int = 24, shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> np.ndarray:

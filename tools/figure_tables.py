@@ -21,6 +21,14 @@ OPERATORS = (
 SOLVERS = ("ddim", "ddpm", "heun", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
 SAMPLERS = ((14, 0.9, 1.4), (14, 0.9, 1), (14, 0.5, 1.4), (14, 0, 1), (20, 0.9, 1.4), (20, 0, 1), (50, 0, 1))
 
+CAUSAL = {
+    "pixelcnn": "pixelcnn",
+    "gated": "gated-pixelcnn",
+    "row": "row-lstm",
+    "diagonal": "diagonal-lstm",
+    "transformer": "pixel-transformer",
+}
+
 TABLES = {
     "fashion": (
         {"en": "Fashion-MNIST, 10 minutes each", "zh": "Fashion-MNIST，各训练 10 分钟"},
@@ -205,10 +213,34 @@ TABLES = {
         },
         {
             "style.own": {"en": "`inkwash style`", "zh": "`inkwash style`"},
-            "style.taught": {"en": "the taught version", "zh": "常见的教学版本"},
-            "style.squeezenet": {"en": "`--network squeezenet:FILE`", "zh": "`--network squeezenet:FILE`"},
-            "style.squeezenet_taught": {"en": "the taught version on it", "zh": "同一网络上的教学版本"},
+            "style.gentle": {"en": "the same, `--strength` 1, 0.2 or 0.1", "zh": "同上，`--strength` 取 1、0.2 或 0.1"},
+            "style.taught": {"en": "the taught version, stopped at equal time", "zh": "常见的教学版本，相同时间后停下"},
             "style.pass": {"en": "a network for one painting", "zh": "为一幅画训练的网络"},
+        },
+    ),
+    "walking": (
+        {"en": "64 images of 28x28, two levels", "zh": "64 张 28x28 的两级图像"},
+        {
+            "fast": {"en": "fast, s", "zh": "快速，秒"},
+            "naive": {"en": "naive, s", "zh": "朴素，秒"},
+            "ratio": {"en": "ratio", "zh": "倍数"},
+            "same": {"en": "the same pictures, fp64", "zh": "相同的图，fp64"},
+            "same32": {"en": "fp32", "zh": "fp32"},
+        },
+        {f"walking.{key}": {"en": f"`{name}`", "zh": f"`{name}`"} for key, name in CAUSAL.items()},
+    ),
+    "mnist": (
+        {"en": "Fixed binarisation, nats of 10,000 test images", "zh": "固定二值化，10,000 张测试图的 nats"},
+        {
+            "nats": {"en": "nats", "zh": "nats"},
+            "parameters": {"en": "parameters", "zh": "参数"},
+            "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
+        },
+        {
+            **{f"mnist.{key}": {"en": f"`{name}`, 30 minutes", "zh": f"`{name}`，30 分钟"} for key, name in CAUSAL.items()},
+            "mnist.vae": {"en": "`vae`, 30 minutes (a bound)", "zh": "`vae`，30 分钟（界）"},
+            "mnist.iwae": {"en": "the same, 50 draws (a bound)", "zh": "同上，50 次抽样（界）"},
+            "mnist.long": {"en": "the best after 2.5 hours", "zh": "2.5 小时后最好的"},
         },
     ),
     "stacked": (

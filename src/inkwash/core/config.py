@@ -15,6 +15,7 @@ from inkwash.core.errors import ConfigError, nearest
 MODELS = {
     "vae": "inkwash.methods.vae:VAEConfig",
     "gan": "inkwash.methods.gan:GANConfig",
+    "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
     "student": "inkwash.methods.diffusion:StudentConfig",
     "upscaler": "inkwash.methods.upscaler:UpscalerConfig",
@@ -23,6 +24,7 @@ MODELS = {
 
 OBJECTIVES = {
     "elbo": "inkwash.methods.vae:ELBOConfig",
+    "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
     "adversarial": "inkwash.methods.gan:AdversarialConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",
     "restoration": "inkwash.methods.upscaler:RestorationConfig",

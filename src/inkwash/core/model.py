@@ -1,5 +1,6 @@
 """Model: weights + config. What it can do are mix-ins, so that a model promises exactly what it does."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
@@ -98,6 +99,21 @@ class Likelihood(ABC):
     @abstractmethod
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         """Nats of the `levels`-level image (or of a density, by `tag`), summed over dimensions: (N, C, H, W) to (N,)."""
+
+
+class Importance(Likelihood):
+    """One whose probability of an image is the mean of weights that it can draw: the more draws, the closer the bound."""
+
+    tag = "bound"
+
+    @abstractmethod
+    def log_weight(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        """Log of a positive number whose mean over draws is p(x): (N, C, H, W) to (N,)."""
+
+
+def weighed(model: Importance, x: Tensor, cond: Condition, rng: Rng, draws: int) -> Tensor:
+    """log of the mean of so many weights, (N,): a lower bound on log p(x) (Burda et al. 2016, equation 8)."""
+    return torch.stack([model.log_weight(x, cond, rng) for _ in range(draws)]).logsumexp(0) - math.log(draws)
 
 
 class Density(ABC):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
-from inkwash.core.model import Autoencoder, Density, Likelihood, Sampler
+from inkwash.core.model import Autoencoder, Density, Importance, Likelihood, Sampler, Tag, weighed
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
@@ -35,10 +35,11 @@ from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
-METRICS = ("fd", "kid", "prdc", "memory", "bpd", "density", "psnr", "ssim")
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "psnr", "ssim")
 DISTANCES = frozenset(METRICS[:4])
 PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
-FEW = 2000  # samples whose nearest training image is looked for, and images that likelihoods and reconstructions take
+FEW = 2000  # samples whose nearest training image is looked for; and images for likelihoods and reconstructions, beside distances
+DRAWS = 50  # of the bound "iwae", as most of the literature has it
 PAIRWISE = 10_000  # reference images in figures that compare all pairs
 
 Watch = Callable[[str], Any]  # a stage's name to a context manager that yields on_step
@@ -119,6 +120,7 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
         able |= set() if is_auto(metrics) else set(PAIRED)
     else:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
+        able |= {"iwae"} if isinstance(loaded.model, Importance) and not is_auto(metrics) else set()
         able |= {"density"} if isinstance(loaded.model, Density) and not is_auto(metrics) else set()  # minutes: only where asked for
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
@@ -200,7 +202,7 @@ def evaluate_model(
         report.facts |= {"seconds_per_image": round(seconds / (n * seeds), 6), "evaluations": loaded.model.evaluations(chosen)}
         report.facts |= {"seeds": seeds, "precision": loaded.precision.name, "options": chosen.model_dump()}
     if exact := [m for m in names if m not in DISTANCES]:
-        report.table.add(loaded.name, *held_out_figures(loaded, held_out, min(n, FEW), exact, batch, watch))
+        report.table.add(loaded.name, *held_out_figures(loaded, held_out, min(n, FEW) if distances else n, exact, batch, watch))
     return report
 
 
@@ -227,12 +229,9 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
     with watch("held-out images") as on_step:
         for start in range(0, n, batch):
             rows: Batch = loader.batch_at(start, min(batch, n - start)).to(model.device)
-            if "bpd" in metrics:  # in fp32: bf16 has too few digits for nats
-                rng = Rng([mix(i, "evaluate") for i in rows.index.tolist()], model.device)
-                values["bpd"].append(bits_per_dim(model.log_prob(rows.image, rows.cond, rng), rows.image[0].numel()))
-            if "density" in metrics:
-                rng = Rng([mix(i, "density") for i in rows.index.tolist()], model.device)
-                values["density"].append(bits_per_dim(model.log_density(rows.image, rows.cond, rng), rows.image[0].numel()))
+            for name in (m for m in ("bpd", "iwae", "density") if m in metrics):  # in fp32: bf16 has too few digits for nats
+                rng = Rng([mix(i, "evaluate" if name == "bpd" else name) for i in rows.index.tolist()], model.device)
+                values[name].append(PROBABLE[name](model, rows.image, rows.cond, rng))
             if paired := [m for m in metrics if m in PAIRED]:
                 again = model.reconstruct(rows.image, rows.cond)
                 for name in paired:
@@ -242,16 +241,33 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
     out = []
     for name, parts in values.items():
         v = torch.cat(parts).cpu().double()
-        tag, against = None, data.fingerprint()
-        if name == "bpd":
-            tag, against = model.tag, f"{against}, {model.levels} levels"
-            title = "bits/dim" if model.levels == 256 else f"bits/dim, {model.levels} levels"
-        elif name == "density":
-            tag, against, title = "density", f"{against}, uniform dequantisation", "bits/dim, density"
+        if name in PAIRED:
+            out.append(_figure(PAIRED[name][0], v, data.fingerprint()))
         else:
-            title = PAIRED[name][0]
-        out.append(Figure(title, v.mean().item(), n, (v.std() / n**0.5).item(), None, against, tag))
+            out += _likelihood(name, v, loaded, data.fingerprint())
     return out
+
+
+PROBABLE = {  # a measure, and the log-probabilities that it reports
+    "bpd": lambda model, *rows: model.log_prob(*rows),
+    "iwae": lambda model, *rows: weighed(model, *rows, DRAWS),
+    "density": lambda model, *rows: model.log_density(*rows),
+}
+
+
+def _figure(title: str, v: Tensor, against: str, tag: Tag | None = None) -> Figure:
+    """The mean of v, with its standard error as the spread."""
+    return Figure(title, v.mean().item(), len(v), (v.std() / len(v) ** 0.5).item(), None, against, tag)
+
+
+def _likelihood(name: str, nats: Tensor, loaded: Loaded, against: str) -> list[Figure]:
+    """Log-probabilities as bits per dimension, and as nats of the image."""
+    levels, tag = loaded.model.levels, "density" if name == "density" else loaded.model.tag
+    against = f"{against}, " + ("uniform dequantisation" if name == "density" else f"{levels} levels")
+    kind = {"iwae": f", {DRAWS} draws", "density": ", density"}.get(name, "")
+    kind = kind if levels == 256 else f", {levels} levels{kind}"
+    bits = bits_per_dim(nats, math.prod(loaded.model.config.shape))
+    return [_figure(f"bits/dim{kind}", bits, against, tag), _figure(f"nats{kind}", -nats, against, tag)]
 
 
 def evaluate_folder(

@@ -10,8 +10,9 @@ on log p(x|y).
 Pixels are integers, so p(x|z) is a discretised logistic: a logistic of mean m and scale s, integrated over each pixel's bin.
 A plain squared error would fix that scale by hand, and with it how much the latent is used. Binary images take a Bernoulli.
 
-References: 1. Kingma and Welling 2014, Auto-Encoding Variational Bayes. 2. Higgins et al. 2017, beta-VAE. 3. Kingma et al. 2016,
-Improved Variational Inference with Inverse Autoregressive Flow (discretised logistic, appendix). 4. Rybkin et al. 2021, sigma-VAE.
+References: 1. Kingma and Welling 2014, Auto-Encoding Variational Bayes. 2. Higgins et al. 2017, beta-VAE. 3. Kingma et al. 2016, Improved
+Variational Inference with Inverse Autoregressive Flow (discretised logistic, appendix). 4. Rybkin et al. 2021, sigma-VAE. 5. Burda et al.
+2016, Importance Weighted Autoencoders, equation 8.
 """
 
 import math
@@ -19,15 +20,15 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
-from inkwash.core.model import Autoencoder, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.model import Autoencoder, Importance, Model, OnStep, Options, Sampler, weighed
 from inkwash.core.objective import Objective
 from inkwash.core.rng import Rng
+from inkwash.nn.levels import discretised_logistic
 from inkwash.nn.pyramid import Decoder, Encoder, PyramidConfig
 
 
@@ -52,18 +53,7 @@ class VAEOptions(Options):
     pixels: Literal["mean", "sample"] = "mean"
 
 
-def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int = 256) -> Tensor:
-    """log P of `levels`-level pixels x in [-1, 1]: the logistic's mass in each pixel's bin, the outer bins open. Elementwise nats."""
-    half = 1 / (levels - 1)
-    inverse = torch.exp(-log_scale)
-    high, low = (x - mean + half) * inverse, (x - mean - half) * inverse
-    # log(sigmoid(high) - sigmoid(low)), factored so that it keeps its digits however far x is from the mean
-    inside = F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-2 * half * inverse))
-    first, last = F.logsigmoid(high), F.logsigmoid(-low)
-    return torch.where(x < -1 + half, first, torch.where(x > 1 - half, last, inside))
-
-
-class VAE(Model, Sampler, Likelihood, Autoencoder):
+class VAE(Model, Sampler, Importance, Autoencoder):
     """Encoder, decoder and the likelihood between them."""
 
     Options = VAEOptions
@@ -105,24 +95,34 @@ class VAE(Model, Sampler, Likelihood, Autoencoder):
         mean, log_scale = out.chunk(2, dim=1)
         return mean, (log_scale - 2).clamp(-7, 3)
 
+    def nats(self, x: Tensor, z: Tensor, label: Tensor | None) -> Tensor:
+        """log p(x|z), (N,)."""
+        out, log_scale = self.pixels(z, label)
+        if log_scale is not None:
+            return discretised_logistic(x, out, log_scale, self.levels).flatten(1).sum(1)
+        p = ((out + 1) / 2).clamp(1e-6, 1 - 1e-6)
+        return torch.where(x > 0, p.log(), torch.log1p(-p)).flatten(1).sum(1)
+
     def bound(self, x: Tensor, label: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x|z) at z = mean + std * noise, and the KL divergence to the prior: nats, (N,) each."""
+        """log p(x|z) at z = mean + std * noise, (N,), and the KL divergence to the prior of each latent number, (N, D): nats."""
         mean, log_var = self.posterior(x)
         prior_mean, prior_log_var = self.prior(label)
-        out, log_scale = self.pixels(mean + (log_var / 2).exp() * noise, label)
-        if log_scale is None:
-            p = ((out + 1) / 2).clamp(1e-6, 1 - 1e-6)
-            log_px = torch.where(x > 0, p.log(), torch.log1p(-p))
-        else:
-            log_px = discretised_logistic(x, out, log_scale, self.levels)
         ratio = log_var - prior_log_var
         distance = (mean - prior_mean).square() * (-prior_log_var).exp()
-        kl = 0.5 * (distance + ratio.exp() - 1 - ratio).sum(1)  # of two diagonal Gaussians
-        return log_px.flatten(1).sum(1), kl
+        kl = 0.5 * (distance + ratio.exp() - 1 - ratio)  # of two diagonal Gaussians
+        return self.nats(x, mean + (log_var / 2).exp() * noise, label), kl
 
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         log_px, kl = self.bound(x, cond.label, rng.normal(self.config.latent))
-        return log_px - kl
+        return log_px - kl.sum(1)
+
+    def log_weight(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        noise = rng.normal(self.config.latent)
+        mean, log_var = self.posterior(x)
+        z = mean + (log_var / 2).exp() * noise
+        prior_mean, prior_log_var = self.prior(cond.label)
+        log_pz = (z - prior_mean).square() * (-prior_log_var).exp() + prior_log_var
+        return self.nats(x, z, cond.label) + 0.5 * (noise.square() + log_var - log_pz).sum(1)
 
     def encode(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0]
@@ -150,11 +150,23 @@ class VAE(Model, Sampler, Likelihood, Autoencoder):
 
 
 class ELBOConfig(ObjectiveConfig):
-    """beta: weight of the KL term. warm_up: share of the run over which beta rises from 0, so that the latent is not given up early."""
+    """beta: weight of the KL term. warm_up: share of the run over which beta rises from 0, so that the latent is not given up early.
+
+    free: nats that each latent number may carry unpaid (reference 3, row by row). draws: above 1, the bound of that many weighed draws
+    (reference 5), which beta and free do not touch.
+    """
 
     kind: Literal["elbo"] = "elbo"
     beta: float = Field(1.0, ge=0)
     warm_up: float = Field(0.1, ge=0, le=1)
+    free: float = Field(0.0, ge=0)
+    draws: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "ELBOConfig":
+        if self.draws > 1 and (self.beta != 1 or self.free):
+            raise ValueError("a bound of several draws has no KL term: leave beta and free at their defaults")
+        return self
 
     def build(self, model: VAE) -> "ELBO":
         return ELBO(self, model)
@@ -165,19 +177,29 @@ class ELBO(Objective):
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         rise = min(1.0, step.progress / self.config.warm_up) if self.config.warm_up else 1.0
-        return self._bits(batch, step, self.config.beta * rise)
+        return self._weighed(batch, step) if self.config.draws > 1 else self._bits(batch, step, self.config.beta * rise, self.config.free)
 
-    def _bits(self, batch: Batch, step: Step, beta: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def _weighed(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        nats = -weighed(self.model, batch.image, batch.cond, step.rng, self.config.draws).mean()
+        bits = nats / (math.log(2) * batch.image[0].numel())
+        return bits, {"bound": bits.detach(), "nats": nats.detach()}
+
+    def _bits(self, batch: Batch, step: Step, beta: float, free: float) -> tuple[Tensor, dict[str, Tensor]]:
         noise = step.rng.normal(self.model.config.latent)
         log_px, kl = self.model.bound(batch.image, batch.cond.label, noise)
         bits = 1 / (math.log(2) * batch.image[0].numel())
-        pixels, rate = -bits * log_px.mean(), bits * kl.mean()
-        return pixels + beta * rate, {"pixels": pixels.detach(), "kl": rate.detach(), "kl_nats": kl.mean().detach()}
+        pixels, rate = -bits * log_px.mean(), bits * kl.sum(1).mean()
+        paid = bits * (kl - free).clamp(min=0).sum(1).mean() if free else rate
+        parts = {"pixels": pixels, "kl": rate, "kl_nats": kl.sum(1).mean(), "nats": kl.sum(1).mean() - log_px.mean()}
+        return pixels + beta * paid, {k: v.detach() for k, v in parts.items()}
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """loss: as it is trained at its end, with beta, since it chooses the checkpoint; bound: with beta at 1."""
-        loss, parts = self._bits(batch, step, self.config.beta)
+        if self.config.draws > 1:
+            loss, parts = self._weighed(batch, step)
+            return {"loss": loss, **parts}
+        loss, parts = self._bits(batch, step, self.config.beta, self.config.free)
         return {"loss": loss, "bound": parts["pixels"] + parts["kl"], **parts}
 
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:

@@ -12,6 +12,11 @@ from inkwash.training import RunConfig
 Recipe = Callable[..., RunConfig]  # (source, facts), and the model it starts from where it has a parameter `start`
 
 RECIPES = {
+    "autoregressive": "inkwash.recipes.autoregressive:autoregressive",
+    **{
+        name: f"inkwash.recipes.autoregressive:{name.replace('-', '_')}"
+        for name in ("pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer")
+    },
     "distill": "inkwash.recipes.distill:distill",
     "diffusion": "inkwash.recipes.diffusion:diffusion",
     "gan": "inkwash.recipes.gan:gan",

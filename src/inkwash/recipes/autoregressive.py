@@ -1,0 +1,49 @@
+"""Autoregressive models on any images: one recipe for each network."""
+
+from inkwash.data import Facts, View
+from inkwash.methods.autoregressive import AutoregressiveConfig, LikelihoodConfig
+from inkwash.nn.causal_nets import CausalNet
+from inkwash.nn.causal_transformer import TransformerConfig
+from inkwash.nn.pixelcnn import GatedConfig, PixelCNNConfig
+from inkwash.nn.pixelrnn import DiagonalConfig, RowLSTMConfig
+from inkwash.training import DataConfig, RunConfig, TrainConfig
+
+
+def _with(net: CausalNet, source: str, facts: Facts) -> RunConfig:
+    shape = (facts.channels, facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=AutoregressiveConfig(shape=shape, classes=facts.classes, levels=facts.levels, net=net),
+        objective=LikelihoodConfig(),
+        train=TrainConfig(batch=64, samples=16),
+    )
+
+
+def autoregressive(source: str, facts: Facts) -> RunConfig:
+    """The network that learns most in little time."""
+    return gated_pixelcnn(source, facts)
+
+
+def pixelcnn(source: str, facts: Facts) -> RunConfig:
+    """Masked convolutions, as in the first of the papers."""
+    return _with(PixelCNNConfig(), source, facts)
+
+
+def gated_pixelcnn(source: str, facts: Facts) -> RunConfig:
+    """Two stacks and gates."""
+    return _with(GatedConfig(), source, facts)
+
+
+def row_lstm(source: str, facts: Facts) -> RunConfig:
+    """An LSTM from row to row."""
+    return _with(RowLSTMConfig(), source, facts)
+
+
+def diagonal_lstm(source: str, facts: Facts) -> RunConfig:
+    """Two LSTMs from diagonal to diagonal."""
+    return _with(DiagonalConfig(), source, facts)
+
+
+def pixel_transformer(source: str, facts: Facts) -> RunConfig:
+    """Attention over patches of 2 x 2."""
+    return _with(TransformerConfig(), source, facts)
