@@ -25,8 +25,7 @@ NETS = {
     "gated": GatedConfig(),
     "row-lstm": RowLSTMConfig(),
     "diagonal-lstm": DiagonalConfig(),
-    "transformer": TransformerConfig(fold=1),
-    "patches": TransformerConfig(),
+    "transformer": TransformerConfig(),
 }
 KINDS = {"fp32": torch.float32, "fp64": torch.float64}
 

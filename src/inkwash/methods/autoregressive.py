@@ -31,6 +31,7 @@ from inkwash.core.rng import Rng
 from inkwash.nn.causal import Drop, Grown, dropping, keep, with_ones
 from inkwash.nn.causal_nets import CausalNet
 from inkwash.nn.levels import binarised, quantised
+from inkwash.nn.patches import Patched
 from inkwash.nn.pixel_heads import Categorical, LogisticMixture
 from inkwash.nn.pixelcnn import GatedConfig
 
@@ -48,6 +49,8 @@ class AutoregressiveConfig(ModelConfig):
     head: Literal["categorical", "logistic"] = "categorical"
     mixtures: int = Field(10, ge=1)
     embedding: int = Field(64, ge=1)
+    fold: int = Field(1, ge=1)
+    pixel: int = Field(64, ge=1)
     net: CausalNet = GatedConfig()
 
     def build(self) -> "Autoregressive":
@@ -74,7 +77,10 @@ class Autoregressive(Model, Sampler, Likelihood):
         self.requires = frozenset({"label"} if config.classes else ())
         self.accepts = self.requires | {"image", "mask"}
         self.label = nn.Embedding(len(config.classes) + 1, config.embedding) if config.classes else None  # the last is the null class
-        self.net = config.net.build(c, config.embedding if config.classes else 0)
+        channels, told = c + 1, config.embedding if config.classes else 0  # pixels come with ones, to differ from what lies outside
+        self.net = config.net.build(channels * config.fold**2, told)
+        if config.fold > 1:
+            self.net = Patched(self.net, config.fold, channels, config.pixel, told)
         if config.head == "logistic":
             self.head = LogisticMixture(self.net.width, c, self.levels, config.mixtures)
         else:
@@ -90,7 +96,7 @@ class Autoregressive(Model, Sampler, Likelihood):
 
     def nats(self, x: Tensor, cond: Condition, drop: Drop = keep) -> Tensor:
         """log p of every value of images that have this model's levels: (N, C, H, W), or (N, 1, H, W) where a head gives whole pixels."""
-        return self.head.log_prob(self.net(x, self.context(cond), drop), x)
+        return self.head.log_prob(self.net(with_ones(x), self.context(cond), drop), x)
 
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         return self.nats(self.seen(x, rng), cond).flatten(1).sum(1)
@@ -121,7 +127,7 @@ class Autoregressive(Model, Sampler, Likelihood):
 
     def _whole(self, x: Grown, context: Tensor | None) -> Callable[[int, int], Tensor]:
         """The common way: every pixel by a pass over the whole image."""
-        return lambda row, column: self.net(x.inside[..., :-1].permute(0, 3, 1, 2).contiguous(), context)[:, :, row, column]
+        return lambda row, column: self.net(x.inside.permute(0, 3, 1, 2).contiguous(), context)[:, :, row, column]
 
     def evaluations(self, options: AutoregressiveOptions) -> int:
         return math.prod(self.config.shape[1:]) if options.naive else 1

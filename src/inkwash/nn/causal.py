@@ -4,8 +4,8 @@ Pixels come row by row, from left to right. In sampling every layer keeps a padd
 one gather and one matrix product a layer, instead of the whole image.
 
 A causal network, here and in the files that build on this one, has two faces that give the same numbers. `net(x, context, drop)` takes
-whole images, (N, C, H, W) to features (N, width, H, W). `net.walk(x, context)` takes a `Grown` map of the pixels so far, with ones, and
-gives the same features for one pixel at a time. context: (N, E, H, W) or (N, E, 1, 1), what every pixel may know besides. drop: what is
+whole images, (N, C, H, W) to features (N, width, H, W). `net.walk(x, context)` takes a `Grown` map of the pixels so far and gives the
+same features for one pixel at a time. context: (N, E, H, W) or (N, E, 1, 1), what every pixel may know besides. drop: what is
 done to features inside a block while training.
 """
 

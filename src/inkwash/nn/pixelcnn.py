@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.causal import CausalConv, Drop, Grown, Taps, Walk, keep, point, there, with_ones
+from inkwash.nn.causal import CausalConv, Drop, Grown, Taps, Walk, keep, point, there
 from inkwash.nn.layers import Pointwise, zero_
 
 
@@ -71,11 +71,11 @@ class PixelCNN(nn.Module):
     def __init__(self, config: PixelCNNConfig, channels: int, context: int = 0):
         super().__init__()
         self.width, self.reach = config.width, max(config.first, config.reach)
-        self.first = CausalConv(channels + 1, config.width, config.first, config.first, "before")
+        self.first = CausalConv(channels, config.width, config.first, config.first, "before")
         self.blocks = nn.ModuleList(Masked(config, context) for _ in range(config.blocks))
 
     def forward(self, x: Tensor, context: Tensor | None = None, drop: Drop = keep) -> Tensor:
-        x = self.first(with_ones(x))
+        x = self.first(x)
         for block in self.blocks:
             x = block(x, context, drop)
         return x
@@ -137,11 +137,10 @@ class GatedPixelCNN(nn.Module):
     def __init__(self, config: GatedConfig, channels: int, context: int = 0):
         super().__init__()
         self.width, self.reach = config.width, max(config.first, config.reach)
-        self.first = Gated(config, context, channels + 1)
+        self.first = Gated(config, context, channels)
         self.blocks = nn.ModuleList(Gated(config, context) for _ in range(config.blocks))
 
     def forward(self, x: Tensor, context: Tensor | None = None, drop: Drop = keep) -> Tensor:
-        x = with_ones(x)
         v, h = self.first(x, x, context, drop)
         for block in self.blocks:
             more_v, more_h = block(v, h, context, drop)

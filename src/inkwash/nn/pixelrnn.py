@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.causal import CausalConv, Drop, Grown, Taps, Walk, keep, point, there, with_ones
+from inkwash.nn.causal import CausalConv, Drop, Grown, Taps, Walk, keep, point, there
 from inkwash.nn.layers import Pointwise, zero_
 
 
@@ -92,11 +92,11 @@ class RowLSTM(nn.Module):
     def __init__(self, config: RowLSTMConfig, channels: int, context: int = 0):
         super().__init__()
         self.width, self.reach = 2 * config.width, max(config.first, config.reach)
-        self.first = CausalConv(channels + 1, self.width, config.first, config.first, "before")
+        self.first = CausalConv(channels, self.width, config.first, config.first, "before")
         self.layers = nn.ModuleList(RowLayer(config, context) for _ in range(config.layers))
 
     def forward(self, x: Tensor, context: Tensor | None = None, drop: Drop = keep) -> Tensor:
-        x = self.first(with_ones(x))
+        x = self.first(x)
         for layer in self.layers:
             x = layer(x, context, drop)
         return x
@@ -190,11 +190,11 @@ class DiagonalLSTM(nn.Module):
     def __init__(self, config: DiagonalConfig, channels: int, context: int = 0):
         super().__init__()
         self.width, self.reach = 2 * config.width, config.first
-        self.first = CausalConv(channels + 1, self.width, config.first, config.first, "before")
+        self.first = CausalConv(channels, self.width, config.first, config.first, "before")
         self.layers = nn.ModuleList(DiagonalLayer(config, context) for _ in range(config.layers))
 
     def forward(self, x: Tensor, context: Tensor | None = None, drop: Drop = keep) -> Tensor:
-        x = self.first(with_ones(x))
+        x = self.first(x)
         for layer in self.layers:
             x = layer(x, context, drop)
         return x

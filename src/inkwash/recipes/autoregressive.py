@@ -9,11 +9,11 @@ from inkwash.nn.pixelrnn import DiagonalConfig, RowLSTMConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
-def _with(net: CausalNet, source: str, facts: Facts) -> RunConfig:
+def _with(net: CausalNet, source: str, facts: Facts, fold: int = 1) -> RunConfig:
     shape = (facts.channels, facts.height, facts.width)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=AutoregressiveConfig(shape=shape, classes=facts.classes, levels=facts.levels, net=net),
+        model=AutoregressiveConfig(shape=shape, classes=facts.classes, levels=facts.levels, net=net, fold=fold),
         objective=LikelihoodConfig(),
         train=TrainConfig(batch=64, samples=16),
     )
@@ -46,4 +46,4 @@ def diagonal_lstm(source: str, facts: Facts) -> RunConfig:
 
 def pixel_transformer(source: str, facts: Facts) -> RunConfig:
     """Attention over patches of 2 x 2."""
-    return _with(TransformerConfig(), source, facts)
+    return _with(TransformerConfig(), source, facts, fold=2)

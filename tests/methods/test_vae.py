@@ -1,0 +1,81 @@
+"""The VAE's bounds, against the integral that they are bounds of."""
+
+import math
+
+import pytest
+import torch
+
+from inkwash.core.batch import Condition
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import weighed
+from inkwash.inference.draw import image_rng
+from inkwash.methods.vae import ELBOConfig, VAEConfig
+from inkwash.nn.pyramid import PyramidConfig
+from tiny import batch_of, step_of, stir_
+
+NET = PyramidConfig(width=4, fold=1)
+
+
+def build(latent=1, **more):
+    torch.manual_seed(0)
+    model = VAEConfig(shape=(1, 4, 4), latent=latent, likelihood="bernoulli", net=NET, **more).build().eval()
+    stir_(model, 0.3)
+    return model
+
+
+def binary(n=3):
+    return torch.where(torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(1)) < 0.5, 1.0, -1.0)
+
+
+def integral(model, x, label=None):
+    """log p(x) by summing p(x|z) p(z) over a grid of z, (N,)."""
+    z = torch.linspace(-12, 12, 4001)[:, None]
+    mean, log_var = model.prior(None if label is None else label[:1])
+    log_pz = -0.5 * ((z - mean).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)).sum(1)
+    labels = None if label is None else label[:1].expand(len(z))
+    return torch.stack([(model.nats(one[None].expand(len(z), -1, -1, -1), z, labels) + log_pz).logsumexp(0) for one in x]) + math.log(
+        24 / 4000
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("classes", [(), ("a", "b")], ids=["plain", "classes"])
+def test_bounds_rise_to_the_probability(classes):
+    model, x = build(classes=classes), binary()
+    label = torch.ones(3, dtype=torch.long) if classes else None
+    cond, truth = Condition(label=label), integral(model, x, label)
+    bound = torch.stack([model.log_prob(x, cond, image_rng(range(s, s + 3))) for s in range(0, 900, 3)]).mean(0)
+    few = torch.stack([weighed(model, x, cond, image_rng(range(s, s + 3)), 5) for s in range(0, 90, 3)]).mean(0)
+    many = weighed(model, x, cond, image_rng(range(3)), 3000)
+    assert (bound < truth).all() and (few < truth + 0.05).all()
+    assert (few > bound).all()
+    torch.testing.assert_close(many, truth, atol=0.2, rtol=0)
+
+
+@torch.no_grad()
+def test_one_weight_is_the_bound_on_average():
+    model, x = build(latent=3), binary()
+    draws = [
+        (model.log_prob(x, Condition(), r), model.log_weight(x, Condition(), r.fork("w")))
+        for r in map(image_rng, [range(k, k + 3) for k in range(0, 3000, 3)])
+    ]
+    bound, weight = (torch.stack(v).mean(0) for v in zip(*draws))
+    torch.testing.assert_close(weight, bound, atol=0.15, rtol=0)
+
+
+def test_free_nats_are_not_paid_for():
+    model, batch, step = build(latent=4), batch_of(binary()), step_of(3, progress=1.0)
+    loss = lambda **k: ELBOConfig(**k).build(model).loss("main", batch, step_of(3, progress=1.0))[0].item()  # noqa: E731
+    _, kl = model.bound(batch.image, None, step.rng.normal(4))
+    assert loss(free=kl.max().item()) == pytest.approx(loss(beta=0.0))
+    assert loss(beta=0.0) < loss(free=kl.median().item()) < loss()
+
+
+def test_several_draws_have_no_weight_of_the_divergence():
+    with pytest.raises(ConfigError, match="no KL term"):
+        ELBOConfig.parse({"draws": 5, "beta": 0.5})
+    model, batch = build(latent=2), batch_of(binary())
+    loss, parts = ELBOConfig(draws=5).build(model).loss("main", batch, step_of(3))
+    loss.backward()
+    assert all(p.grad is not None for p in model.encoder.parameters())
+    assert parts["nats"].item() == pytest.approx(loss.item() * 16 * math.log(2), rel=1e-5)
