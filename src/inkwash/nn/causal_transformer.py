@@ -29,20 +29,17 @@ class TransformerConfig(Config):
         return CausalTransformer(self, channels, context)
 
 
-class Block(nn.Module):
-    """Attention to this token and those before it, then an MLP, both residual, both after a norm."""
+class Look(nn.Module):
+    """Attention of each token to itself and those before it, after a norm: what is added to the tokens, (N, T, D)."""
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, width: int, head: int):
         super().__init__()
-        w = config.width
-        self.heads = heads_of(w, config.head)
-        self.norm1, self.norm2 = nn.LayerNorm(w), nn.LayerNorm(w)
-        self.qkv, self.out = nn.Linear(w, 3 * w), zero_(nn.Linear(w, w))
-        self.up, self.down = nn.Linear(w, config.mlp * w), zero_(nn.Linear(config.mlp * w, w))
+        self.heads, self.norm = heads_of(width, head), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), zero_(nn.Linear(width, width))
 
     def split(self, x: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values: (N, T, D) to (N, heads, T, D / heads) each."""
-        return tuple(y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in self.qkv(self.norm1(x)).chunk(3, dim=-1))
+        return tuple(y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in self.qkv(self.norm(x)).chunk(3, dim=-1))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Written out: with few wide heads two matrix products are faster on a CPU than the fused kernel. mask: added, (S, T)."""
@@ -50,11 +47,40 @@ class Block(nn.Module):
         score = score if mask is None else score + mask.to(score.dtype)
         return self.out((score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2))
 
-    def think(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.up(self.norm2(x))))
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.full((x.shape[1],) * 2, -torch.inf, device=x.device).triu(1)
+        return self.attend(*self.split(x), mask)
 
-    def forward(self, x: Tensor, mask: Tensor, drop: Drop) -> Tensor:
-        x = x + drop(self.attend(*self.split(x), mask), -1)
+
+class Looking:
+    """A `Look` token by token: keys and values are kept."""
+
+    def __init__(self, look: Look, n: int, tokens: int, like: Tensor):
+        self.look = look
+        size = (n, look.heads, tokens, look.out.in_features // look.heads)
+        self.keys, self.values = like.new_zeros(size), like.new_zeros(size)
+
+    def at(self, x: Tensor, t: int) -> Tensor:
+        """What is added to token t: (N, D) to the same."""
+        q, k, v = self.look.split(x[:, None])
+        self.keys[:, :, t], self.values[:, :, t] = k[:, :, 0], v[:, :, 0]
+        return self.look.attend(q, self.keys[:, :, : t + 1], self.values[:, :, : t + 1])[:, 0]
+
+
+class Block(nn.Module):
+    """Attention, then an MLP after a norm, both residual."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        w = config.width
+        self.look, self.norm = Look(w, config.head), nn.LayerNorm(w)
+        self.up, self.down = nn.Linear(w, config.mlp * w), zero_(nn.Linear(config.mlp * w, w))
+
+    def think(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.up(self.norm(x))))
+
+    def forward(self, x: Tensor, drop: Drop) -> Tensor:
+        x = x + drop(self.look(x), -1)
         return x + drop(self.think(x), -1)
 
 
@@ -81,9 +107,8 @@ class CausalTransformer(nn.Module):
         size = x.shape[-2:]
         pixels = self.into(x.flatten(2).transpose(1, 2)[:, :-1])  # (N, T - 1, D)
         tokens = torch.cat([self.begin.to(pixels.dtype).expand(len(x), 1, -1), pixels], dim=1) + self.places(*size, context)
-        mask = torch.full((tokens.shape[1],) * 2, -torch.inf, device=x.device).triu(1)
         for block in self.blocks:
-            tokens = block(tokens, mask, drop)
+            tokens = block(tokens, drop)
         return self.norm(tokens).transpose(1, 2).unflatten(2, size)
 
     def walk(self, x: Grown, context: Tensor | None = None) -> "TransformerWalk":
@@ -95,18 +120,14 @@ class TransformerWalk(Walk):
 
     def __init__(self, net: CausalTransformer, x: Grown, context: Tensor | None):
         self.net, self.x, self.places = net, x, net.places(x.height, x.width, context)
-        heads, tokens = net.blocks[0].heads, x.height * x.width
-        self.kept = x.data.new_zeros(len(net.blocks), 2, len(x.data), heads, tokens, net.width // heads)
+        self.looks = [Looking(block.look, len(x.data), x.height * x.width, x.data) for block in net.blocks]
 
     def at(self, row: int, column: int) -> Tensor:
         net, t = self.net, row * self.x.width + column
         before = self.x.inside[:, (t - 1) // self.x.width, (t - 1) % self.x.width]
         x = net.begin.expand(len(before), -1) if t == 0 else net.into(before)
-        x = (x + self.places[:, t])[:, None]  # (N, 1, D)
-        for i, block in enumerate(net.blocks):
-            q, k, v = block.split(x)
-            keys, values = self.kept[i, 0], self.kept[i, 1]
-            keys[:, :, t], values[:, :, t] = k[:, :, 0], v[:, :, 0]
-            x = x + block.attend(q, keys[:, :, : t + 1], values[:, :, : t + 1])
+        x = x + self.places[:, t]
+        for block, look in zip(net.blocks, self.looks):
+            x = x + look.at(x, t)
             x = x + block.think(x)
-        return net.norm(x)[:, 0]
+        return net.norm(x)

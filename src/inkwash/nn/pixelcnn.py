@@ -4,7 +4,7 @@ PixelCNN masks the kernel of every convolution [1]; stacked, the masks leave a w
 gated one has two stacks [2]: one over all rows above, and one along the pixel's own row, fed by the first; nothing is left unseen.
 
 References: 1. van den Oord et al. 2016, Pixel Recurrent Neural Networks, sections 3.4 and 3.5, table 1. 2. van den Oord et al. 2016,
-Conditional Image Generation with PixelCNN Decoders, equation 2 and figure 2.
+Conditional Image Generation with PixelCNN Decoders, equation 2 and figure 2. 3. Chen et al. 2018, PixelSNAIL, section 3.
 """
 
 from typing import Literal
@@ -16,12 +16,14 @@ from torch.nn import functional as F
 
 from inkwash.core.config import Config
 from inkwash.nn.causal import CausalConv, Drop, Grown, Taps, Walk, keep, point, there
+from inkwash.nn.causal_transformer import Look, Looking
+from inkwash.nn.dit import positions
 from inkwash.nn.layers import Pointwise, zero_
 
 
 class PixelCNNConfig(Config):
     """width: channels between blocks, half of them inside. blocks: how many. first, reach: how far the first kernel, and the others,
-    see.
+    see. attention: after every so many blocks, attention to all that came before [3]; 0 for none. head: channels of one of its heads.
     """
 
     kind: Literal["pixelcnn"] = "pixelcnn"
@@ -29,6 +31,8 @@ class PixelCNNConfig(Config):
     blocks: int = Field(12, ge=1)
     first: int = Field(3, ge=1)
     reach: int = Field(1, ge=1)
+    attention: int = Field(0, ge=0)
+    head: int = Field(128, ge=1)
 
     def build(self, channels: int, context: int = 0) -> "PixelCNN":
         return PixelCNN(self, channels, context)
@@ -66,18 +70,29 @@ class Masked(nn.Module):
 
 
 class PixelCNN(nn.Module):
-    """One stack of masked convolutions."""
+    """One stack of masked convolutions, with attention here and there where it is asked for."""
 
     def __init__(self, config: PixelCNNConfig, channels: int, context: int = 0):
         super().__init__()
-        self.width, self.reach = config.width, max(config.first, config.reach)
+        self.width, self.reach, every = config.width, max(config.first, config.reach), config.attention
         self.first = CausalConv(channels, config.width, config.first, config.first, "before")
         self.blocks = nn.ModuleList(Masked(config, context) for _ in range(config.blocks))
+        self.looks = nn.ModuleList(Look(config.width, config.head) for _ in range(config.blocks // every if every else 0))
+        self.look_after = {every * (i + 1) - 1: i for i in range(len(self.looks))}
+
+    def places(self, height: int, width: int) -> Tensor:
+        """Where a pixel is, for attention to tell: (H W, D)."""
+        like = self.first.bias
+        return F.pad(positions(height, width, self.width // 4 * 4, like.device), (0, self.width % 4)).to(like.dtype)
 
     def forward(self, x: Tensor, context: Tensor | None = None, drop: Drop = keep) -> Tensor:
-        x = self.first(x)
-        for block in self.blocks:
+        size, x = x.shape[-2:], self.first(x)
+        places = self.places(*size) if self.looks else None
+        for i, block in enumerate(self.blocks):
             x = block(x, context, drop)
+            if i in self.look_after:
+                tokens = x.flatten(2).transpose(1, 2)  # (N, T, D)
+                x = x + drop(self.looks[self.look_after[i]](tokens + places), -1).transpose(1, 2).unflatten(2, size)
         return x
 
     def walk(self, x: Grown, context: Tensor | None = None) -> "PixelCNNWalk":
@@ -89,17 +104,21 @@ class PixelCNNWalk(Walk):
 
     def __init__(self, net: PixelCNN, x: Grown, context: Tensor | None):
         self.net, self.x, self.context = net, x, context
-        self.first, self.looks = Taps(net.first), [Taps(block.look) for block in net.blocks]
-        self.maps = [x.beside(look.layer.in_channels) for look in self.looks]
+        self.first, self.convs = Taps(net.first), [Taps(block.look) for block in net.blocks]
+        self.maps = [x.beside(conv.layer.in_channels) for conv in self.convs]
+        self.places = net.places(x.height, x.width)
+        self.looks = [Looking(look, len(x.data), x.height * x.width, x.data) for look in net.looks]
 
     def at(self, row: int, column: int) -> Tensor:
-        x, context = self.first.pixel(self.x, row, column), there(self.context, row, column)
-        for block, look, seen in zip(self.net.blocks, self.looks, self.maps):
+        x, context, t = self.first.pixel(self.x, row, column), there(self.context, row, column), row * self.x.width + column
+        for i, (block, conv, seen) in enumerate(zip(self.net.blocks, self.convs, self.maps)):
             seen.inside[:, row, column] = F.relu(point(block.into, F.relu(x)))
-            h = look.pixel(seen, row, column)
+            h = conv.pixel(seen, row, column)
             if block.told is not None:
                 h = h + point(block.told, context)
             x = x + point(block.out, F.relu(h))
+            if i in self.net.look_after:
+                x = x + self.looks[self.net.look_after[i]].at(x + self.places[t], t)
         return x
 
 
