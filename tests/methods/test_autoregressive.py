@@ -154,16 +154,16 @@ def test_a_model_that_knows_nothing_takes_eight_bits():
 @each
 def test_known_pixels_come_back_and_the_others_follow_from_them(net):
     model = build(net, levels=2, stir=1.0)
-    given = torch.where(torch.rand(4, 1, 5, 7) < 0.5, 1.0, -1.0)
-    mask = torch.zeros(4, 1, 5, 7)
+    given = torch.where(torch.rand(20, 1, 5, 7) < 0.5, 1.0, -1.0)
+    mask = torch.zeros(20, 1, 5, 7)
     mask[:, :, 3:] = 1
     cond = Condition(image=given, mask=mask)
-    done = draw(model, range(4), model.Options(), cond=cond)
+    done = draw(model, range(20), model.Options(), cond=cond)
     assert torch.equal(done[:, :, :3].float(), given[:, :, :3])
-    other = draw(model, range(4), model.Options(), cond=Condition(image=-given, mask=mask))
+    other = draw(model, range(20), model.Options(), cond=Condition(image=-given, mask=mask))
     assert not torch.equal(done[:, :, 3:], other[:, :, 3:])
     with pytest.raises(ConfigError, match="give it a mask"):
-        draw(model, range(4), model.Options(), cond=Condition(image=given))
+        draw(model, range(20), model.Options(), cond=Condition(image=given))
 
 
 def test_no_temperature_is_the_likeliest_pixel():
