@@ -35,7 +35,7 @@ QUICK = [  # of a run on the command line
     *("--set", "model.net.width=4", "--set", "model.net.blocks=1", "--set", "train.precision=fp32", "--set", "train.batch=4"),
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
-BEGUN = {"distill": "diffusion", "srgan": "upscaler"}  # recipes that begin from a trained model, and of which recipe
+BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae"}  # recipes that begin from a trained model, and of which recipe
 DRAWING = ("diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 

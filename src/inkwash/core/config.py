@@ -15,6 +15,8 @@ from inkwash.core.errors import ConfigError, nearest
 MODELS = {
     "vae": "inkwash.methods.vae:VAEConfig",
     "gan": "inkwash.methods.gan:GANConfig",
+    "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
+    "codes": "inkwash.methods.autoregressive:CodesConfig",
     "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
     "student": "inkwash.methods.diffusion:StudentConfig",
@@ -24,6 +26,7 @@ MODELS = {
 
 OBJECTIVES = {
     "elbo": "inkwash.methods.vae:ELBOConfig",
+    "vq": "inkwash.methods.vqvae:VQConfig",
     "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
     "adversarial": "inkwash.methods.gan:AdversarialConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",

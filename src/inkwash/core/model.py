@@ -166,9 +166,10 @@ class Autoencoder(ABC):
 
 
 class Codes(ABC):
-    """An autoencoder whose latents are integers."""
+    """An autoencoder whose latents are integers. grid: (h, w) of them."""
 
     codebook_size: int
+    grid: tuple[int, int]
 
     @abstractmethod
     def codes(self, x: Tensor) -> Tensor:

@@ -15,30 +15,32 @@ PixelCNN Decoders. 3. Salimans et al. 2017, PixelCNN++. 4. Chen et al. 2020, Gen
 """
 
 import math
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
-from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Likelihood, Model, OnStep, Options, Sampler
-from inkwash.core.objective import Objective
+from inkwash.core.model import Codes, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.nn.causal import Drop, Grown, dropping, keep, with_ones
 from inkwash.nn.causal_nets import CausalNet
-from inkwash.nn.levels import binarised, quantised
+from inkwash.nn.levels import binarised, from_levels, quantised, to_levels
 from inkwash.nn.patches import Patched
 from inkwash.nn.pixel_heads import Categorical, LogisticMixture
 from inkwash.nn.pixelcnn import GatedConfig
 
 
 class AutoregressiveConfig(ModelConfig):
-    """shape: (C, H, W). levels: how many values a pixel's channel has. binarise: grey images become black and white anew each time
-    they are seen, at random as they are bright. head: a softmax over the levels, or a mixture of so many logistics.
+    """shape: (C, H, W). levels: how many values a pixel's channel has. binarise: grey images become black and white anew each time they
+    are seen, at random as they are bright. head: a softmax over the levels, or a mixture of so many logistics. fold: above 1, the network
+    goes over patches of that side, and a pixel inside its patch has features of width `pixel`. embedding: width of a class, or of a code.
     """
 
     kind: Literal["autoregressive"] = "autoregressive"
@@ -57,6 +59,18 @@ class AutoregressiveConfig(ModelConfig):
         return Autoregressive(self)
 
 
+class CodesConfig(AutoregressiveConfig):
+    """autoencoder: of images into grids of codes, which are learnt in place of pixels; it stays as it is."""
+
+    kind: Literal["codes"] = "codes"
+    head: Literal["categorical"] = "categorical"
+    binarise: Literal[False] = False
+    autoencoder: AnyModel
+
+    def build(self) -> "CodePrior":
+        return CodePrior(self)
+
+
 class AutoregressiveOptions(Options):
     """temperature: below 1 for likelier pixels, 0 for the likeliest. naive: run the whole network for every pixel, to compare with."""
 
@@ -64,42 +78,54 @@ class AutoregressiveOptions(Options):
     naive: bool = False
 
 
-class Autoregressive(Model, Sampler, Likelihood):
-    """A causal network and a head."""
+class Causal(Model, Sampler):
+    """A causal network and a head over maps of whole numbers: pixels' levels, or codes. A map is (N, C, H, W) in [-1, 1], as images are."""
 
     Options = AutoregressiveOptions
-    tag = "exact"
 
-    def __init__(self, config: AutoregressiveConfig):
+    def __init__(self, config: AutoregressiveConfig, size: tuple[int, int, int], levels: int, inputs: int):
+        """size: of a map. inputs: channels that the network sees of it."""
         super().__init__(config)
-        c = config.shape[0]
-        self.levels = 2 if config.binarise else config.levels
+        self.size, self.levels = size, levels
         self.requires = frozenset({"label"} if config.classes else ())
         self.accepts = self.requires | {"image", "mask"}
         self.label = nn.Embedding(len(config.classes) + 1, config.embedding) if config.classes else None  # the last is the null class
-        channels, told = c + 1, config.embedding if config.classes else 0  # pixels come with ones, to differ from what lies outside
-        self.net = config.net.build(channels * config.fold**2, told)
+        told = config.embedding if config.classes else 0
+        self.net = config.net.build(inputs * config.fold**2, told)
         if config.fold > 1:
-            self.net = Patched(self.net, config.fold, channels, config.pixel, told)
+            self.net = Patched(self.net, config.fold, inputs, config.pixel, told)
         if config.head == "logistic":
-            self.head = LogisticMixture(self.net.width, c, self.levels, config.mixtures)
+            self.head = LogisticMixture(self.net.width, size[0], levels, config.mixtures)
         else:
-            self.head = Categorical(self.net.width, c, self.levels)
+            self.head = Categorical(self.net.width, size[0], levels)
 
+    @abstractmethod
     def seen(self, x: Tensor, rng: Rng) -> Tensor:
-        """Images as this model counts their levels."""
-        return binarised(x, rng) if self.config.binarise else quantised(x, self.levels)
+        """Images as maps of this model's levels."""
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What the network is given of a map: its values and ones, to differ from what lies outside. (N, C, ...) to (N, C', ...)."""
+        return with_ones(x)
+
+    def shown(self, x: Tensor, cond: Condition) -> Tensor:
+        """The images of maps; known pixels as they are."""
+        return x
+
+    def known(self, cond: Condition, rng: Rng) -> tuple[Tensor | None, Tensor | None]:
+        """A map of what is given, and where it is not: 1 = to be made, (N, 1, H, W)."""
+        return (None, None) if cond.image is None else (self.seen(cond.image, rng.fork("known")), cond.mask)
+
+    def learnt(self) -> tuple[nn.Module, ...]:
+        """What training changes."""
+        return (self,)
 
     def context(self, cond: Condition) -> Tensor | None:
         """What every pixel may know besides earlier ones, (N, E, 1, 1)."""
         return None if self.label is None else self.label(cond.label)[:, :, None, None]
 
     def nats(self, x: Tensor, cond: Condition, drop: Drop = keep) -> Tensor:
-        """log p of every value of images that have this model's levels: (N, C, H, W), or (N, 1, H, W) where a head gives whole pixels."""
-        return self.head.log_prob(self.net(with_ones(x), self.context(cond), drop), x)
-
-    def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
-        return self.nats(self.seen(x, rng), cond).flatten(1).sum(1)
+        """log p of every value of maps: (N, C, H, W), or (N, 1, H, W) where a head gives whole pixels."""
+        return self.head.log_prob(self.net(self.inputs(x), self.context(cond), drop), x)
 
     def refuse(self, options: AutoregressiveOptions, cond: Condition) -> None:
         if cond.image is not None and cond.mask is None:
@@ -107,30 +133,73 @@ class Autoregressive(Model, Sampler, Likelihood):
 
     def sample(self, rng: Rng, cond: Condition, options: AutoregressiveOptions, on_step: OnStep | None = None) -> Tensor:
         """Pixels that the mask keeps are given; each new one knows the given and the new ones before it, not those after it."""
-        c, height, width = self.config.shape
-        kind = next(self.parameters()).dtype
+        (c, height, width), kind = self.size, next(self.parameters()).dtype
         u = rng.uniform(height, width, c, self.head.draws)
-        x = Grown(torch.zeros(len(rng), 1, dtype=kind, device=self.device), height, width, c + 1, self.net.reach)
-        known = None if cond.image is None else self.seen(cond.image, rng.fork("known")).to(kind)
+        x = torch.zeros(len(rng), c, height, width, dtype=kind, device=self.device)
+        seen = Grown(x, height, width, self.inputs(x[:1]).shape[1], self.net.reach)
+        known, mask = self.known(cond, rng)
         with torch.autocast(self.device.type, enabled=False):  # a matrix product of a few rows gains nothing by half precision
             context = self.context(cond)
-            walk = self.net.walk(x, context)
-            features = self._whole(x, context) if options.naive else walk.at
+            walk = self.net.walk(seen, context)
             for done, (row, column) in enumerate(walk.order(), 1):
-                pixel = self.head.sample(features(row, column), u[:, row, column], options.temperature)
+                whole = self.net(self.inputs(x), context)[:, :, row, column] if options.naive else None
+                features = walk.at(row, column) if whole is None else whole
+                pixel = self.head.sample(features, u[:, row, column], options.temperature)
                 if known is not None:
-                    pixel = torch.where(cond.mask[:, :, row, column] > 0, pixel, known[:, :, row, column])
-                x.inside[:, row, column] = with_ones(pixel)
+                    pixel = torch.where(mask[:, :, row, column] > 0, pixel, known[:, :, row, column].to(kind))
+                x[:, :, row, column] = pixel
+                seen.inside[:, row, column] = self.inputs(pixel)
                 if on_step:
                     on_step(done, height * width)
-        return x.inside[..., :c].permute(0, 3, 1, 2).contiguous()
-
-    def _whole(self, x: Grown, context: Tensor | None) -> Callable[[int, int], Tensor]:
-        """The common way: every pixel by a pass over the whole image."""
-        return lambda row, column: self.net(x.inside.permute(0, 3, 1, 2).contiguous(), context)[:, :, row, column]
+        return self.shown(x, cond)
 
     def evaluations(self, options: AutoregressiveOptions) -> int:
-        return math.prod(self.config.shape[1:]) if options.naive else 1
+        return math.prod(self.size[1:]) if options.naive else 1
+
+
+class Autoregressive(Causal, Likelihood):
+    """Over pixels: the probability of an image is exact."""
+
+    tag = "exact"
+
+    def __init__(self, config: AutoregressiveConfig):
+        super().__init__(config, config.shape, 2 if config.binarise else config.levels, config.shape[0] + 1)
+
+    def seen(self, x: Tensor, rng: Rng) -> Tensor:
+        return binarised(x, rng) if self.config.binarise else quantised(x, self.levels)
+
+    def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        return self.nats(self.seen(x, rng), cond).flatten(1).sum(1)
+
+
+class CodePrior(Causal):
+    """Over the codes of an autoencoder: the second of two stages."""
+
+    def __init__(self, config: CodesConfig):
+        autoencoder = config.autoencoder.build()
+        if not isinstance(autoencoder, Codes):
+            raise ConfigError(f"A {config.autoencoder.kind!r} model has no codes to learn.")
+        super().__init__(config, (1, *autoencoder.grid), autoencoder.codebook_size, config.embedding)
+        self.autoencoder = autoencoder
+        self.into = nn.Embedding(self.levels, config.embedding)
+
+    def learnt(self) -> tuple[nn.Module, ...]:
+        return tuple(m for name, m in self.named_children() if name != "autoencoder")
+
+    @torch.no_grad()
+    def seen(self, x: Tensor, rng: Rng) -> Tensor:
+        return from_levels(self.autoencoder.codes(x)[:, None], self.levels)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        return self.into(to_levels(x[:, 0], self.levels)).movedim(-1, 1)
+
+    def known(self, cond: Condition, rng: Rng) -> tuple[Tensor | None, Tensor | None]:
+        known, mask = super().known(cond, rng)
+        return known, None if mask is None else F.adaptive_max_pool2d(mask, self.size[1:])
+
+    def shown(self, x: Tensor, cond: Condition) -> Tensor:
+        made = self.autoencoder.from_codes(to_levels(x[:, 0], self.levels))
+        return made if cond.image is None else cond.image + cond.mask * (made - cond.image)
 
 
 class LikelihoodConfig(ObjectiveConfig):
@@ -139,12 +208,15 @@ class LikelihoodConfig(ObjectiveConfig):
     kind: Literal["likelihood"] = "likelihood"
     dropout: float = Field(0.0, ge=0, lt=1)
 
-    def build(self, model: Autoregressive) -> "MaximumLikelihood":
+    def build(self, model: Causal) -> "MaximumLikelihood":
         return MaximumLikelihood(self, model)
 
 
 class MaximumLikelihood(Objective):
-    """-log p(x), in bits per dimension."""
+    """-log p(x), in bits per dimension, or per code."""
+
+    def phases(self) -> list[Phase]:
+        return [Phase("main", self.model.learnt())]
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         drop = dropping(step.rng, self.config.dropout) if self.config.dropout else keep

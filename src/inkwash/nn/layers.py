@@ -16,6 +16,11 @@ def zero_(module: nn.Module) -> nn.Module:
     return module
 
 
+def full(x: Tensor) -> Tensor:
+    """In fp32, or more where it is: half precision has too few digits for what is summed or compared."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def norm(channels: int) -> nn.GroupNorm:
     """GroupNorm with one group: the cheapest norm on a CPU (five times cheaper than 32 groups) without batch statistics."""
     return nn.GroupNorm(1, channels)

@@ -11,12 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.nn.layers import full
 from inkwash.nn.levels import discretised_logistic, from_levels, to_levels
-
-
-def full(x: Tensor) -> Tensor:
-    """In fp32, or more where it is: half precision has too few digits for nats."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ RECIPES = {
     "autoregressive": "inkwash.recipes.autoregressive:autoregressive",
     **{
         name: f"inkwash.recipes.autoregressive:{name.replace('-', '_')}"
-        for name in ("pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer")
+        for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer")
     },
     "distill": "inkwash.recipes.distill:distill",
     "diffusion": "inkwash.recipes.diffusion:diffusion",
@@ -27,6 +27,7 @@ RECIPES = {
     "style": "inkwash.recipes.translate:style",
     "upscaler": "inkwash.recipes.upscale:upscaler",
     "vae": "inkwash.recipes.vae:vae",
+    "vqvae": "inkwash.recipes.vae:vqvae",
 }
 
 

@@ -1,7 +1,8 @@
 """Autoregressive models on any images: one recipe for each network."""
 
+from inkwash.core.config import ModelConfig
 from inkwash.data import Facts, View
-from inkwash.methods.autoregressive import AutoregressiveConfig, LikelihoodConfig
+from inkwash.methods.autoregressive import AutoregressiveConfig, CodesConfig, LikelihoodConfig
 from inkwash.nn.causal_nets import CausalNet
 from inkwash.nn.causal_transformer import TransformerConfig
 from inkwash.nn.pixelcnn import GatedConfig, PixelCNNConfig
@@ -47,3 +48,11 @@ def diagonal_lstm(source: str, facts: Facts) -> RunConfig:
 def pixel_transformer(source: str, facts: Facts) -> RunConfig:
     """Attention over patches of 2 x 2."""
     return _with(TransformerConfig(), source, facts, fold=2)
+
+
+def codes(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
+    """The grids of a trained VQ-VAE, --from RUN."""
+    config = pixel_transformer(source, facts)
+    view = View(size=start.shape[1:], channels=start.shape[0])
+    model = CodesConfig(shape=start.shape, classes=facts.classes, net=TransformerConfig(), autoencoder=start)
+    return config.model_copy(update={"data": DataConfig(source=source, view=view), "model": model, "part": "autoencoder"})

@@ -1,7 +1,9 @@
-"""A VAE on any images."""
+"""VAEs on any images."""
 
 from inkwash.data import Facts, View
 from inkwash.methods.vae import ELBOConfig, VAEConfig
+from inkwash.methods.vqvae import VQConfig, VQVAEConfig
+from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
@@ -15,4 +17,15 @@ def vae(source: str, facts: Facts) -> RunConfig:
         model=VAEConfig(shape=shape, classes=facts.classes, latent=64 if short < 48 else 128, net=net),
         objective=ELBOConfig(),
         train=TrainConfig(batch=128 if short <= 40 else 64),
+    )
+
+
+def vqvae(source: str, facts: Facts) -> RunConfig:
+    """A grid of codes, one for 4 x 4 pixels, or for 8 x 8 from 128 pixels on."""
+    shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=VQVAEConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
+        objective=VQConfig(),
+        train=TrainConfig(batch=64, samples=32),
     )

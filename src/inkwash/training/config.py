@@ -59,10 +59,14 @@ class TrainConfig(Config):
 
 
 class RunConfig(Config):
-    """What a recipe returns: data, model, objective, training. start: a run or model folder whose weights training begins with."""
+    """What a recipe returns: data, model, objective, training. start: a run or model folder whose weights training begins with.
+
+    part: the model's attribute that they are for, where they are not for all of it.
+    """
 
     data: DataConfig
     model: AnyModel
     objective: AnyObjective
     train: TrainConfig = TrainConfig()
     start: str | None = None
+    part: str | None = None

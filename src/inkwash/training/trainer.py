@@ -82,7 +82,7 @@ class Trainer:
         self.precision = replace(chosen, bf16=bool(engine.from_main(float(chosen.bf16))))  # timings differ, ranks must not
         self.model = self.precision.place(config.model.build().to(engine.device)).train()
         if config.start and not resumed:
-            fill_from(self.model, config.start)
+            fill_from(getattr(self.model, config.part) if config.part else self.model, config.start)
         self.objective = self.precision.place(config.objective.build(self.model).to(engine.device)).train()
         if self.objective.couples and self.train.accumulate > 1:
             raise ConfigError("Rows of a batch interact in this objective, so train.accumulate must be 1.")
