@@ -218,6 +218,19 @@ TABLES = {
             "style.pass": {"en": "a network for one painting", "zh": "为一幅画训练的网络"},
         },
     ),
+    "vqvae": (
+        {"en": "Fashion-MNIST, 49 codes an image", "zh": "Fashion-MNIST，每张图 49 个码"},
+        {
+            "psnr": {"en": "PSNR, dB", "zh": "PSNR，dB"},
+            "used": {"en": "codes in use on test images", "zh": "测试图上用到的码"},
+            "fd": {"en": "FD of samples", "zh": "采样的 FD"},
+        },
+        {
+            "vqvae.codebook": {"en": "512 codes", "zh": "512 个码"},
+            "vqvae.fsq": {"en": "FSQ, 1000 codes", "zh": "FSQ，1000 个码"},
+            "vqvae.dead": {"en": "512 codes, `objective.revive=0`", "zh": "512 个码，`objective.revive=0`"},
+        },
+    ),
     "walking": (
         {"en": "64 images of 28x28, two levels", "zh": "64 张 28x28 的两级图像"},
         {
