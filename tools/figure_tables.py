@@ -231,6 +231,11 @@ TABLES = {
             "vqvae.dead": {"en": "512 codes, `objective.revive=0`", "zh": "512 个码，`objective.revive=0`"},
         },
     ),
+    "rbm": (
+        {"en": "Fixed binarisation of MNIST", "zh": "MNIST 的固定二值化"},
+        {"nats": {"en": "nats of test images (an estimate)", "zh": "测试图的 nats（估计）"}, "log_z": {"en": "log Z", "zh": "log Z"}},
+        {"rbm.ten": {"en": "500 hidden units, 10 minutes", "zh": "500 个隐藏单元，10 分钟"}},
+    ),
     "walking": (
         {"en": "64 images of 28x28, two levels", "zh": "64 张 28x28 的两级图像"},
         {

@@ -17,6 +17,7 @@ MODELS = {
     "gan": "inkwash.methods.gan:GANConfig",
     "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
     "codes": "inkwash.methods.autoregressive:CodesConfig",
+    "rbm": "inkwash.methods.rbm:RBMConfig",
     "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
     "student": "inkwash.methods.diffusion:StudentConfig",
@@ -27,6 +28,7 @@ MODELS = {
 OBJECTIVES = {
     "elbo": "inkwash.methods.vae:ELBOConfig",
     "vq": "inkwash.methods.vqvae:VQConfig",
+    "pcd": "inkwash.methods.rbm:PCDConfig",
     "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
     "adversarial": "inkwash.methods.gan:AdversarialConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",

@@ -1,0 +1,16 @@
+"""The models before the deep ones."""
+
+from inkwash.data import Facts, View
+from inkwash.methods.rbm import PCDConfig, RBMConfig
+from inkwash.training import DataConfig, RunConfig, TrainConfig
+
+
+def rbm(source: str, facts: Facts) -> RunConfig:
+    """A Boltzmann machine of 500 hidden units; images that are not black and white become so at random."""
+    shape = (facts.channels, facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=RBMConfig(shape=shape, binarise=facts.levels > 2),
+        objective=PCDConfig(),
+        train=TrainConfig(batch=128, lr=1e-3, decay=0.7, samples=16, precision="fp32"),
+    )
