@@ -10,29 +10,29 @@ from inkwash.nn.pixelrnn import DiagonalConfig, RowLSTMConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
-def _with(net: CausalNet, source: str, facts: Facts, fold: int = 1) -> RunConfig:
+def _with(net: CausalNet, source: str, facts: Facts, fold: int = 1, lr: float = 1e-3) -> RunConfig:
     shape = (facts.channels, facts.height, facts.width)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=AutoregressiveConfig(shape=shape, classes=facts.classes, levels=facts.levels, net=net, fold=fold),
         objective=LikelihoodConfig(),
-        train=TrainConfig(batch=64, optimizer="muon", samples=16),
+        train=TrainConfig(batch=64, optimizer="muon", lr=lr, samples=16),
     )
 
 
 def autoregressive(source: str, facts: Facts) -> RunConfig:
     """What learns most in little time: masked convolutions and attention over patches of 2 x 2."""
-    return _with(PixelCNNConfig(width=256, first=2, attention=4), source, facts, fold=2)
+    return _with(PixelCNNConfig(width=256, first=2, attention=4), source, facts, fold=2, lr=3e-3)
 
 
 def pixelcnn(source: str, facts: Facts) -> RunConfig:
     """Masked convolutions, as in the first of the papers."""
-    return _with(PixelCNNConfig(), source, facts)
+    return _with(PixelCNNConfig(), source, facts, lr=3e-3)
 
 
 def gated_pixelcnn(source: str, facts: Facts) -> RunConfig:
     """Two stacks and gates."""
-    return _with(GatedConfig(), source, facts)
+    return _with(GatedConfig(), source, facts, lr=3e-3)
 
 
 def row_lstm(source: str, facts: Facts) -> RunConfig:
