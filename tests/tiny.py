@@ -36,7 +36,7 @@ QUICK = [  # of a run on the command line
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
 BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae"}  # recipes that begin from a trained model, and of which recipe
-DRAWING = ("diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
+DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 
 def shrink(values: dict) -> dict:

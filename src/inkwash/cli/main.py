@@ -174,6 +174,45 @@ def edit(
     run(model, out, wishes, extend, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
 
 
+@app.command(rich_help_panel=CHANGE)
+def interpolate(
+    model: Annotated[str, typer.Argument(help="A run or a model folder.")],
+    start: Annotated[str, typer.Option("--from", help="The picture to start from.", show_default=False)],
+    out: Out,
+    to: Annotated[str | None, typer.Option("--to", help="The picture to arrive at.", show_default=False)] = None,
+    dims: Annotated[int, typer.Option("--dims", min=0, help="Instead: go along so many single latent numbers, those that say most.")] = 0,
+    n: Annotated[int, typer.Option("-n", min=2, help="How many pictures, both ends among them.")] = 8,
+    how: Annotated[str, typer.Option("--how", help="spherical or linear.")] = "spherical",
+    label: Annotated[str | None, typer.Option("--class", help="The class, where the model has classes.")] = None,
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Make the pictures between two, or along single numbers of one, through the latents of an autoencoder."""
+    from inkwash.cli.latents import interpolate as run
+
+    run(model, start, to, dims, n, how, label, out, {"device": device, "code": code, "json": json})
+
+
+@app.command(rich_help_panel=CHANGE)
+def arithmetic(
+    model: Annotated[str, typer.Argument(help="A run or a model folder.")],
+    plus: Annotated[str, typer.Option("--plus", help="A folder of pictures that have something.", show_default=False)],
+    minus: Annotated[str, typer.Option("--minus", help="A folder of pictures that have it not.", show_default=False)],
+    on: Annotated[str, typer.Option("--on", help="The picture that gets it.", show_default=False)],
+    out: Annotated[str, typer.Option("--out", help="A PNG file, or a folder.")],
+    amount: Annotated[float, typer.Option("--amount", help="How much of it; below 0 takes it away.")] = 1.0,
+    label: Annotated[str | None, typer.Option("--class", help="The class, where the model has classes.")] = None,
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Add to a picture what one folder of pictures has and another has not, through the latents of an autoencoder."""
+    from inkwash.cli.latents import sums as run
+
+    run(model, plus, minus, on, amount, label, out, {"device": device, "code": code, "json": json})
+
+
 @app.command(rich_help_panel=MAKE)
 def demo(
     out: Out = "demo-out",

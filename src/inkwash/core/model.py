@@ -161,7 +161,7 @@ class Autoencoder(ABC):
         """(N, C, H, W) in [-1, 1] to latents, batch axis first."""
 
     @abstractmethod
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         """Latents to (N, C, H, W) in [-1, 1]."""
 
 

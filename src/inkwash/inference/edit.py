@@ -133,7 +133,9 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> Edited:
     """
     kind, model = order.kind(), loaded.model
     if "image" not in model.accepts:
-        raise ConfigError(f"A {loaded.kind!r} model does not edit images; a diffusion model does.")
+        raise ConfigError(
+            f"A {loaded.kind!r} model does not edit images; a diffusion model does, and an autoregressive one completes them."
+        )
     pixels = opened(order.image)
     image = as_seen(pixels, loaded, order.keep_size)
     if kind in ("interpolate", "vary", "reclass"):
@@ -149,7 +151,8 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> Edited:
         mask = read_mask(order.mask, pixels.shape[:2], loaded, tuple(image.shape[-2:]))
     rounds = {} if "solver" in order.options or not isinstance(model, Inverter) else {"rounds": ROUNDS}  # RePaint wants a mean
     usual = {"strength": STRENGTH} if mask is None else rounds
-    options = loaded.options(**usual | order.options)
+    known = type(model.default_options()).model_fields
+    options = loaded.options(**{k: v for k, v in usual.items() if k in known} | order.options)
     cond = Condition(image=image.expand(order.n, *image.shape), mask=None if mask is None else mask.expand(order.n, *mask.shape))
     seeds = range(order.seed, order.seed + order.n)
     return Edited(draw(model, seeds, options, label, loaded.precision, order.batch, on_step, cond), image, mask, options)

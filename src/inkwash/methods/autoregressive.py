@@ -130,6 +130,8 @@ class Causal(Model, Sampler):
     def refuse(self, options: AutoregressiveOptions, cond: Condition) -> None:
         if cond.image is not None and cond.mask is None:
             raise ConfigError("An autoregressive model completes a picture: give it a mask, white where pixels are to be made.")
+        if cond.image is not None and cond.image.shape[1:] != tuple(self.config.shape):
+            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
 
     def sample(self, rng: Rng, cond: Condition, options: AutoregressiveOptions, on_step: OnStep | None = None) -> Tensor:
         """Pixels that the mask keeps are given; each new one knows the given and the new ones before it, not those after it."""

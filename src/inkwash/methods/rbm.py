@@ -115,6 +115,8 @@ class RBM(Model, Sampler, Likelihood):
     def refuse(self, options: RBMOptions, cond: Condition) -> None:
         if cond.image is not None and cond.mask is None:
             raise ConfigError("A Boltzmann machine completes a picture: give it a mask, white where pixels are to be made.")
+        if cond.image is not None and cond.image.shape[1:] != tuple(self.config.shape):
+            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
 
     def sample(self, rng: Rng, cond: Condition, options: RBMOptions, on_step: OnStep | None = None) -> Tensor:
         """Chains from noise; given pixels are held. A chain forgets where it began slowly: fewer sweeps, less varied images."""

@@ -55,7 +55,7 @@ class VQVAE(Model, Autoencoder, Codes):
     def encode(self, x: Tensor) -> Tensor:
         return full(self.encoder(x)).permute(0, 2, 3, 1)  # (N, h, w, D)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         return full(self.decoder(z.permute(0, 3, 1, 2))).clamp(-1, 1)
 
     def codes(self, x: Tensor) -> Tensor:
