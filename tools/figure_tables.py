@@ -231,6 +231,18 @@ TABLES = {
             "vqvae.dead": {"en": "512 codes, `objective.revive=0`", "zh": "512 个码，`objective.revive=0`"},
         },
     ),
+    "gmm": (
+        {"en": "Fashion-MNIST", "zh": "Fashion-MNIST"},
+        {
+            "bits": {"en": "bits/dim (a density)", "zh": "比特/维（密度）"},
+            "seconds": {"en": "fitting, s", "zh": "拟合，秒"},
+            "fd": {"en": "FD", "zh": "FD"},
+        },
+        {
+            "gmm.pca": {"en": "`gmm`", "zh": "`gmm`"},
+            "gmm.factors": {"en": "`model.covariance=factors`", "zh": "`model.covariance=factors`"},
+        },
+    ),
     "rbm": (
         {"en": "Fixed binarisation of MNIST", "zh": "MNIST 的固定二值化"},
         {"nats": {"en": "nats of test images (an estimate)", "zh": "测试图的 nats（估计）"}, "log_z": {"en": "log Z", "zh": "log Z"}},

@@ -6,7 +6,7 @@ Two literal catalogs say which kinds exist. An entry is "module:Class"; nothing 
 import importlib
 import json
 import sys
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
 
@@ -17,6 +17,7 @@ MODELS = {
     "gan": "inkwash.methods.gan:GANConfig",
     "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
     "codes": "inkwash.methods.autoregressive:CodesConfig",
+    "gmm": "inkwash.methods.gmm:GMMConfig",
     "rbm": "inkwash.methods.rbm:RBMConfig",
     "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
@@ -28,6 +29,7 @@ MODELS = {
 OBJECTIVES = {
     "elbo": "inkwash.methods.vae:ELBOConfig",
     "vq": "inkwash.methods.vqvae:VQConfig",
+    "fit": "inkwash.methods.fitting:FitConfig",
     "pcd": "inkwash.methods.rbm:PCDConfig",
     "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
     "adversarial": "inkwash.methods.gan:AdversarialConfig",
@@ -128,7 +130,9 @@ class ModelConfig(Kinded):
 
 
 class ObjectiveConfig(Kinded):
-    """Describes an Objective."""
+    """Describes an Objective. at_once: its model is fitted in one go, without steps."""
+
+    at_once: ClassVar[bool] = False
 
 
 def lookup(kind: str, catalog: dict[str, str]) -> type[Kinded]:

@@ -208,5 +208,5 @@ class Fittable(ABC):
     """A model that is fitted at once, without gradients."""
 
     @abstractmethod
-    def fit(self, images: Tensor, labels: Tensor | None, rng: Rng) -> None:
-        """images: (N, C, H, W) in [-1, 1]."""
+    def fit(self, images: Tensor, labels: Tensor | None, rng: Rng, on_step: OnStep | None = None) -> None:
+        """images: (N, C, H, W) in [-1, 1], one row of `rng` for each."""

@@ -1,6 +1,8 @@
 """The models before the deep ones."""
 
 from inkwash.data import Facts, View
+from inkwash.methods.fitting import FitConfig
+from inkwash.methods.gmm import GMMConfig
 from inkwash.methods.rbm import PCDConfig, RBMConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
@@ -13,4 +15,16 @@ def rbm(source: str, facts: Facts) -> RunConfig:
         model=RBMConfig(shape=shape, binarise=facts.levels > 2),
         objective=PCDConfig(),
         train=TrainConfig(batch=128, lr=1e-3, decay=0.7, samples=16, precision="fp32"),
+    )
+
+
+def gmm(source: str, facts: Facts) -> RunConfig:
+    """Twenty Gaussians on the first principal components, at most 100 of them. Fitted at once."""
+    shape = (facts.channels, facts.height, facts.width)
+    pixels = facts.channels * facts.height * facts.width
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=GMMConfig(shape=shape, components=max(1, min(20, facts.count // 50)), pca=min(100, pixels // 2)),
+        objective=FitConfig(),
+        train=TrainConfig(steps=1, precision="fp32"),
     )

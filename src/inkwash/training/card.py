@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from inkwash.core.model import Model, Translator
+from inkwash.core.model import Codes, Model, Translator
 from inkwash.training.config import RunConfig
 
 
 def use(model: Model) -> str:
     """The command that a person tries first."""
+    if isinstance(model, Codes):
+        return "inkwash train codes --data DATA --from THIS_FOLDER --out runs/prior"
     if not isinstance(model, Translator):
         return "inkwash sample THIS_FOLDER -n 64 --out pictures"
     if model.scale > 1:

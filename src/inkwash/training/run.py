@@ -39,6 +39,7 @@ from inkwash.training.compiled import compile_networks, uncompiled
 from inkwash.training.config import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
+from inkwash.training.fit import fit
 from inkwash.training.log import Log, duration
 from inkwash.training.trainer import Clock, Trainer, still
 
@@ -271,6 +272,12 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool 
     engine = Engine(config.train.device)
     try:
         log = Log(out, engine.main, config.train.tensorboard, quiet)
+        if config.objective.at_once:
+            if resume:
+                raise ConfigError(f"A {config.model.kind!r} model is fitted at once: there is nothing to resume.")
+            with log:
+                fit(config, open_data(config, config.data.split), out, log)
+            return out
         run = Run(config, out, engine, log, resume)
         if resume:
             run.resume()
