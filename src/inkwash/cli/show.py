@@ -59,8 +59,9 @@ def _first_line(place: str) -> str:
     thing = module = importlib.import_module(path)
     if name:
         thing = getattr(module, name)
-        if built := getattr(thing, "build", None):
-            thing = getattr(module, inspect.get_annotations(built)["return"])
+        built = inspect.get_annotations(getattr(thing, "build", thing)).get("return")
+        if isinstance(built, str):  # the name of a class beside it
+            thing = getattr(module, built)
     return inspect.getdoc(thing).split("\n")[0]
 
 
