@@ -160,7 +160,7 @@ class Causal(Model, Sampler):
 
 
 class Autoregressive(Causal, Likelihood):
-    """Over pixels: the probability of an image is exact."""
+    """Pixel after pixel: the probability of an image is exact."""
 
     tag = "exact"
 
@@ -175,7 +175,7 @@ class Autoregressive(Causal, Likelihood):
 
 
 class CodePrior(Causal):
-    """Over the codes of an autoencoder: the second of two stages."""
+    """Code after code of an autoencoder: the second of two stages."""
 
     def __init__(self, config: CodesConfig):
         autoencoder = config.autoencoder.build()

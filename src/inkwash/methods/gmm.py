@@ -61,7 +61,7 @@ class GMMOptions(Options):
 
 
 class GMM(Model, Sampler, Likelihood, Fittable):
-    """Weights, means and the triangular roots of covariances; and the principal components that they refer to."""
+    """A few Gaussians over pixels or principal components: weights, means and the triangular roots of covariances."""
 
     Options = GMMOptions
     tag = "density"

@@ -59,7 +59,7 @@ class Partition(NamedTuple):
 
 
 class RBM(Model, Sampler, Likelihood):
-    """Weights between pixels and hidden units, and a bias for each."""
+    """Pixels and hidden units that excite each other: weights between them, and a bias for each."""
 
     Options = RBMOptions
     tag = "estimate"

@@ -42,7 +42,7 @@ class VQVAEConfig(ModelConfig):
 
 
 class VQVAE(Model, Autoencoder, Codes):
-    """Encoder, quantiser, decoder. It draws nothing by itself."""
+    """An encoder, a quantiser and a decoder: images as codes. It draws nothing by itself."""
 
     def __init__(self, config: VQVAEConfig):
         super().__init__(config)
