@@ -27,7 +27,7 @@ from inkwash.training.run import open_data
 from inkwash.training.trainer import Trainer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-FITTED = ("gmm",)  # kinds that are fitted at once, and have no steps
+FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 KINDS = sorted(set(MODELS) - set(FITTED))
 TAUGHT_BY = {"student": "distill", "translator": "pix2pix"}  # kinds whose recipe has another name
 SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8}

@@ -243,6 +243,14 @@ TABLES = {
             "gmm.factors": {"en": "`model.covariance=factors`", "zh": "`model.covariance=factors`"},
         },
     ),
+    "hmm": (
+        {"en": "Fixed binarisation of MNIST", "zh": "MNIST 的固定二值化"},
+        {"nats": {"en": "nats of test images", "zh": "测试图的 nats"}, "seconds": {"en": "fitting, s", "zh": "拟合，秒"}},
+        {
+            "hmm.rows": {"en": "64 states, rows", "zh": "64 个状态，按行"},
+            "hmm.patches": {"en": "64 states, 4x4 patches", "zh": "64 个状态，4x4 的块"},
+        },
+    ),
     "rbm": (
         {"en": "Fixed binarisation of MNIST", "zh": "MNIST 的固定二值化"},
         {"nats": {"en": "nats of test images (an estimate)", "zh": "测试图的 nats（估计）"}, "log_z": {"en": "log Z", "zh": "log Z"}},

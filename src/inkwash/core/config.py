@@ -17,6 +17,7 @@ MODELS = {
     "gan": "inkwash.methods.gan:GANConfig",
     "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
     "codes": "inkwash.methods.autoregressive:CodesConfig",
+    "hmm": "inkwash.methods.hmm:HMMConfig",
     "gmm": "inkwash.methods.gmm:GMMConfig",
     "rbm": "inkwash.methods.rbm:RBMConfig",
     "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",

@@ -23,6 +23,7 @@ RECIPES = {
     **{name: f"inkwash.recipes.gan:{name.replace('-', '_')}" for name in ("minimax", "cgan", "dcgan", "wgan", "wgan-gp", "acgan", "sagan")},
     "cyclegan": "inkwash.recipes.translate:cyclegan",
     "pix2pix": "inkwash.recipes.translate:pix2pix",
+    "hmm": "inkwash.recipes.classical:hmm",
     "gmm": "inkwash.recipes.classical:gmm",
     "rbm": "inkwash.recipes.classical:rbm",
     "srgan": "inkwash.recipes.upscale:srgan",

@@ -3,6 +3,7 @@
 from inkwash.data import Facts, View
 from inkwash.methods.fitting import FitConfig
 from inkwash.methods.gmm import GMMConfig
+from inkwash.methods.hmm import HMMConfig
 from inkwash.methods.rbm import PCDConfig, RBMConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
@@ -26,5 +27,16 @@ def gmm(source: str, facts: Facts) -> RunConfig:
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=GMMConfig(shape=shape, components=max(1, min(20, facts.count // 50)), pca=min(100, pixels // 2)),
         objective=FitConfig(),
+        train=TrainConfig(steps=1, precision="fp32"),
+    )
+
+
+def hmm(source: str, facts: Facts) -> RunConfig:
+    """A chain of 64 states over the rows of images of two levels, or of 16."""
+    shape = (facts.channels, facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=HMMConfig(shape=shape, levels=2 if facts.levels == 2 else 16),
+        objective=FitConfig(images=10000),
         train=TrainConfig(steps=1, precision="fp32"),
     )
