@@ -166,3 +166,11 @@ def test_a_view_goes_to_json_and_back():
     for bad in ({"size": 0}, {"channels": 2}, {"fit": "zoom"}, {"background": "blurple"}, {"background": [0, 0, 300]}, {"flips": True}):
         with pytest.raises(ConfigError):
             View.parse(bad)
+
+
+def test_facts_tell_images_of_two_levels():
+    r = np.random.default_rng(0)
+    two = [(r.random((6, 5, 1)) < 0.5).astype(np.uint8) * 255 for _ in range(4)]
+    assert facts(Listed(two)).levels == 2
+    assert facts(Listed([*two, two[0] // 2])).levels == 256
+    assert facts(Listed(two), View(size=(3, 3))).levels == 256  # resized: greys appear

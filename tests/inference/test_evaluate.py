@@ -202,3 +202,26 @@ def test_a_density_is_measured_where_it_is_asked_for_and_named_as_one(tmp_path):
     assert 1 < density.value < 30 and 1 < bound.value < 30
     with pytest.raises(ConfigError, match="density cannot be measured here"):
         evaluate_model(loaded("vae", source, tmp_path), source, n=6, metrics="density")
+
+
+def test_likelihoods_come_in_nats_too_and_a_tighter_bound_where_it_is_asked_for(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=20, test=6)
+    report = evaluate_model(loaded("vae", source, tmp_path), source, n=6, metrics="bpd,iwae")
+    bits, nats = figure(report, "tiny", "bits/dim"), figure(report, "tiny", "nats")
+    assert nats.value == pytest.approx(bits.value * 3 * 8 * 8 * np.log(2), rel=1e-6)
+    assert figure(report, "tiny", "nats, 50 draws").tag == "bound"
+    assert figure(report, "tiny", "nats, 50 draws").value < nats.value
+    with pytest.raises(ConfigError, match="iwae cannot be measured here"):
+        evaluate_model(loaded("diffusion", source, tmp_path), source, n=6, metrics="iwae")
+
+
+def test_the_codes_in_use_are_counted_over_all_held_out_images(tmp_path):
+    source = write_npz(tmp_path / "a.npz", n=20, test=10)
+    model = loaded("vqvae", source, tmp_path)
+    report = evaluate_model(model, source, n=10, metrics="codes,psnr", batch=3)
+    train, held_out = open_pair(source, Dataset(open_source(source)).view)
+    every = torch.stack([from_uint8(torch.from_numpy(held_out.view.prepare(held_out.source.read(i).image))) for i in range(10)])
+    with torch.no_grad():
+        wanted = len(model.model.codes(every).unique()) / model.model.codebook_size
+    assert figure(report, "tiny", "codes in use").value == pytest.approx(wanted)
+    assert np.isfinite(figure(report, "tiny", "PSNR dB").value)

@@ -244,7 +244,7 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", help="The data to measure against.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images.")] = 10000,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, psnr, ssim; or auto.")
+        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim; or auto.")
     ] = "auto",
     extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Sampling seeds; 3 gives the spread.")] = 1,

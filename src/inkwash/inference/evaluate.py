@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
-from inkwash.core.model import Autoencoder, Density, Importance, Likelihood, Sampler, Tag, weighed
+from inkwash.core.model import Autoencoder, Codes, Density, Importance, Likelihood, Sampler, Tag, weighed
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
@@ -35,7 +35,7 @@ from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
-METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "psnr", "ssim")
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim")
 DISTANCES = frozenset(METRICS[:4])
 PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
 FEW = 2000  # samples whose nearest training image is looked for; and images for likelihoods and reconstructions, beside distances
@@ -122,6 +122,7 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
         able |= {"iwae"} if isinstance(loaded.model, Importance) and not is_auto(metrics) else set()
         able |= {"density"} if isinstance(loaded.model, Density) and not is_auto(metrics) else set()  # minutes: only where asked for
+        able |= {"codes"} if isinstance(loaded.model, Codes) else set()
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
     names = [m.strip() for m in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
@@ -232,6 +233,8 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
             for name in (m for m in ("bpd", "iwae", "density") if m in metrics):  # in fp32: bf16 has too few digits for nats
                 rng = Rng([mix(i, "evaluate" if name == "bpd" else name) for i in rows.index.tolist()], model.device)
                 values[name].append(PROBABLE[name](model, rows.image, rows.cond, rng))
+            if "codes" in metrics:
+                values["codes"].append(model.codes(rows.image).flatten(1))
             if paired := [m for m in metrics if m in PAIRED]:
                 again = model.reconstruct(rows.image, rows.cond)
                 for name in paired:
@@ -240,7 +243,11 @@ def held_out_figures(loaded: Loaded, data: Dataset, n: int, metrics: Sequence[st
                 on_step(min(start + batch, n), n)
     out = []
     for name, parts in values.items():
-        v = torch.cat(parts).cpu().double()
+        v = torch.cat(parts).cpu()
+        if name == "codes":
+            out.append(Figure("codes in use", len(v.unique()) / model.codebook_size, n, None, None, data.fingerprint()))
+            continue
+        v = v.double()
         if name in PAIRED:
             out.append(_figure(PAIRED[name][0], v, data.fingerprint()))
         else:

@@ -14,7 +14,13 @@ def vae(source: str, facts: Facts) -> RunConfig:
     net = PyramidConfig(fold=1 if short <= 12 else 2)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=VAEConfig(shape=shape, classes=facts.classes, latent=64 if short < 48 else 128, net=net),
+        model=VAEConfig(
+            shape=shape,
+            classes=facts.classes,
+            latent=64 if short < 48 else 128,
+            likelihood="bernoulli" if facts.levels == 2 else "logistic",
+            net=net,
+        ),
         objective=ELBOConfig(),
         train=TrainConfig(batch=128 if short <= 40 else 64),
     )
