@@ -6,7 +6,8 @@ RUN was trained on `scenes?objects=1&plain=true`, without classes (--set model.c
 colour less that of another's is added to pictures of the latter; `parse` then reads the results. Printed for each amount: the share that
 became the new colour, the share that kept its shape, the share that cannot be read; all of pictures whose plain reconstruction is read
 right, and of all pictures. Disentanglement: for every factor, the mutual information of the single latent number that tells most of it,
-less that of the next, over the factor's entropy; their mean is the MIG of Chen et al. 2018 (section 4.1). The last line is JSON. """
+less that of the next, over the factor's entropy; their mean is the MIG of Chen et al. 2018 (section 4.1). The last line is JSON.
+"""
 
 import argparse
 import json
