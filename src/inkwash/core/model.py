@@ -90,6 +90,18 @@ class Sampler(ABC):
         return 1
 
 
+class Completer(Sampler):
+    """A sampler of images of one size that makes what the mask of a picture leaves open. Of a picture without a mask it makes nothing."""
+
+    def refuse(self, options: Options, cond: Condition) -> None:
+        if cond.image is None:
+            return
+        if cond.mask is None:
+            raise ConfigError(f"A {self.config.kind!r} model completes a picture: give it a mask, white where pixels are to be made.")
+        if cond.image.shape[1:] != tuple(self.config.shape):
+            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
+
+
 class Likelihood(ABC):
     """A model that says how probable an image is."""
 

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Codes, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.model import Codes, Completer, Likelihood, Model, OnStep, Options
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.nn.causal import Drop, Grown, dropping, keep, with_ones
@@ -78,7 +78,7 @@ class AutoregressiveOptions(Options):
     naive: bool = False
 
 
-class Causal(Model, Sampler):
+class Causal(Model, Completer):
     """A causal network and a head over maps of whole numbers: pixels' levels, or codes. A map is (N, C, H, W) in [-1, 1], as images are."""
 
     Options = AutoregressiveOptions
@@ -126,12 +126,6 @@ class Causal(Model, Sampler):
     def nats(self, x: Tensor, cond: Condition, drop: Drop = keep) -> Tensor:
         """log p of every value of maps: (N, C, H, W), or (N, 1, H, W) where a head gives whole pixels."""
         return self.head.log_prob(self.net(self.inputs(x), self.context(cond), drop), x)
-
-    def refuse(self, options: AutoregressiveOptions, cond: Condition) -> None:
-        if cond.image is not None and cond.mask is None:
-            raise ConfigError("An autoregressive model completes a picture: give it a mask, white where pixels are to be made.")
-        if cond.image is not None and cond.image.shape[1:] != tuple(self.config.shape):
-            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
 
     def sample(self, rng: Rng, cond: Condition, options: AutoregressiveOptions, on_step: OnStep | None = None) -> Tensor:
         """Pixels that the mask keeps are given; each new one knows the given and the new ones before it, not those after it."""

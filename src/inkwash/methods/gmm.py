@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from inkwash.core.batch import Condition
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Fittable, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.model import Completer, Fittable, Likelihood, Model, OnStep, Options
 from inkwash.core.rng import Rng
 
 ROUNDS = 5  # of choosing images and fitting factors to them
@@ -60,7 +60,7 @@ class GMMOptions(Options):
     temperature: float = Field(1.0, ge=0)
 
 
-class GMM(Model, Sampler, Likelihood, Fittable):
+class GMM(Model, Completer, Likelihood, Fittable):
     """A few Gaussians over pixels or principal components: weights, means and the triangular roots of covariances."""
 
     Options = GMMOptions
@@ -175,12 +175,6 @@ class GMM(Model, Sampler, Likelihood, Fittable):
             if self.config.pca:
                 x = self.centre + x @ self.axes
         return x.clamp(-1, 1).unflatten(1, self.config.shape)
-
-    def refuse(self, options: GMMOptions, cond: Condition) -> None:
-        if cond.image is not None and cond.mask is None:
-            raise ConfigError("A Gaussian mixture completes a picture: give it a mask, white where pixels are to be made.")
-        if cond.image is not None and cond.image.shape[1:] != tuple(self.config.shape):
-            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Means (K, V) and covariances (K, V, V) of whole images, in float64."""

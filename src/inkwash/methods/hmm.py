@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Condition
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Fittable, Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.model import Completer, Fittable, Likelihood, Model, OnStep, Options
 from inkwash.core.rng import Rng
 from inkwash.nn.levels import from_levels, quantised, to_levels
 from inkwash.nn.pixel_heads import choose
@@ -52,7 +52,7 @@ class HMMOptions(Options):
     temperature: float = Field(1.0, ge=0)
 
 
-class HMM(Model, Sampler, Likelihood, Fittable):
+class HMM(Model, Completer, Likelihood, Fittable):
     """A chain of hidden states, each of which draws a row or a patch: three tables of log-probabilities."""
 
     Options = HMMOptions
@@ -154,12 +154,6 @@ class HMM(Model, Sampler, Likelihood, Fittable):
             table.copy_(counts.log() - counts.sum(-1, keepdim=True).log())
 
     # ---- sampling
-
-    def refuse(self, options: HMMOptions, cond: Condition) -> None:
-        if cond.image is not None and cond.mask is None:
-            raise ConfigError("A hidden Markov model completes a picture: give it a mask, white where pixels are to be made.")
-        if cond.image is not None and cond.image.shape[1:] != tuple(self.config.shape):
-            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
 
     def sample(self, rng: Rng, cond: Condition, options: HMMOptions, on_step: OnStep | None = None) -> Tensor:
         """States from the last one back, given all that is known; then the pixels."""

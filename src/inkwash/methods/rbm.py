@@ -23,8 +23,7 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
-from inkwash.core.errors import ConfigError
-from inkwash.core.model import Likelihood, Model, OnStep, Options, Sampler
+from inkwash.core.model import Completer, Likelihood, Model, OnStep, Options
 from inkwash.core.objective import Objective
 from inkwash.core.rng import Rng, mix
 from inkwash.nn.levels import binarised, quantised
@@ -58,7 +57,7 @@ class Partition(NamedTuple):
     error: float
 
 
-class RBM(Model, Sampler, Likelihood):
+class RBM(Model, Completer, Likelihood):
     """Pixels and hidden units that excite each other: weights between them, and a bias for each."""
 
     Options = RBMOptions
@@ -111,12 +110,6 @@ class RBM(Model, Sampler, Likelihood):
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return self.nats(self.units(x, rng)) - self.log_z().value
-
-    def refuse(self, options: RBMOptions, cond: Condition) -> None:
-        if cond.image is not None and cond.mask is None:
-            raise ConfigError("A Boltzmann machine completes a picture: give it a mask, white where pixels are to be made.")
-        if cond.image is not None and cond.image.shape[1:] != tuple(self.config.shape):
-            raise ConfigError(f"This model completes pictures of {self.config.shape[1]} x {self.config.shape[2]} only.")
 
     def sample(self, rng: Rng, cond: Condition, options: RBMOptions, on_step: OnStep | None = None) -> Tensor:
         """Chains from noise; given pixels are held. A chain forgets where it began slowly: fewer sweeps, less varied images."""
