@@ -28,6 +28,8 @@ from inkwash.nn.grid_coder import GridConfig, GridDecoder, GridEncoder
 from inkwash.nn.layers import full
 from inkwash.nn.quantisers import Codebook, CodebookConfig, QuantiserConfig
 
+PLACED = 8  # codes that can be put back to use in a step, for each of its rows
+
 
 class VQVAEConfig(ModelConfig):
     """shape: (C, H, W). quantiser: a learnt codebook, or rounding."""
@@ -91,8 +93,8 @@ class VQ(Objective):
         self.book = model.quantiser if isinstance(model.quantiser, Codebook) else None
         self.couples = self.book is not None  # codes are averages over the batch
         if self.book is not None:
-            self.register_buffer("chosen", torch.ones(self.book.size) / self.book.size)  # share of vectors that chose a code, averaged
-            self.register_buffer("sums", self.book.codes / self.book.size)
+            self.register_buffer("chosen", torch.zeros(self.book.size))  # share of vectors that chose a code, averaged; all begin unused,
+            self.register_buffer("sums", torch.zeros_like(self.book.codes))  # so that the first batch places them
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.model.encode(batch.image)  # (N, h, w, D)
@@ -118,7 +120,7 @@ class VQ(Objective):
     def _move(self, z: Tensor, step: Step) -> None:
         """The averages, over the vectors of all processes; and codes that nothing chooses. z: (N, h, w, D)."""
         z = step.gather(z.flatten(1, 2)).flatten(0, 1)  # (N h w of all, D)
-        pick = step.gather(step.rng.uniform(1)).flatten()  # one number a row, the same on every process
+        pick = step.gather(step.rng.uniform(PLACED)).flatten()  # the same numbers on every process
         codes, keep = self.book.codes_of(z), self.config.decay
         count = torch.bincount(codes, minlength=self.book.size).float()
         self.chosen.lerp_(count / len(z), 1 - keep)
