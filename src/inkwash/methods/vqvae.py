@@ -125,11 +125,12 @@ class VQ(Objective):
         count = torch.bincount(codes, minlength=self.book.size).float()
         self.chosen.lerp_(count / len(z), 1 - keep)
         self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, codes, z) / len(z), 1 - keep)
-        dead = (self.chosen < self.config.revive / self.book.size).nonzero().flatten()[: len(pick)]
+        least = self.config.revive / self.book.size
+        dead = (self.chosen < least).nonzero().flatten()[: len(pick)]
         if len(dead):
             at = (pick[: len(dead)] * len(z)).long().clamp(max=len(z) - 1)
-            self.chosen[dead] = 1 / self.book.size
-            self.sums[dead] = z[at] / self.book.size
+            self.chosen[dead] = 2 * least  # not more: where nothing chooses it, it shall be put elsewhere soon
+            self.sums[dead] = z[at] * 2 * least
         self.book.codes.copy_(self.sums / self.chosen.clamp(min=1e-8)[:, None])
 
     @torch.no_grad()
