@@ -28,6 +28,7 @@ from inkwash.training.trainer import Trainer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
+CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
 KINDS = sorted(set(MODELS) - set(FITTED))
 TAUGHT_BY = {"student": "distill", "translator": "pix2pix"}  # kinds whose recipe has another name
 SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8}
@@ -80,6 +81,19 @@ def facts_of(source: str, view: View | None = None) -> Facts:
     return facts(open_source(source), view)
 
 
+def clips_of(source: str, frames: int = 4) -> str:
+    """An .npz whose images drift to the right, beside the one that holds them; one that holds clips as it is."""
+    place = Path(source).with_suffix(f".{frames}frames.npz")
+    if not place.exists():
+        arrays = dict(np.load(source))
+        if any(v.ndim == 5 for v in arrays.values()):
+            return source
+        for key in [k for k in arrays if k.endswith("_x")]:
+            arrays[key] = np.stack([np.roll(arrays[key], k, 2) for k in range(frames)], 1)  # (n, F, H, W, C)
+        np.savez(place, **arrays)
+    return str(place)
+
+
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
     name = TAUGHT_BY.get(kind, kind)
@@ -89,6 +103,7 @@ def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
 
 def run_config(kind: str, source: str, view: dict | None = None, **train) -> RunConfig:
     """The recipe of a kind on a source, made small. train: settings of TrainConfig."""
+    source = clips_of(source) if kind.startswith(CLIPS) else source
     view = View(**(view or {}))
     config = recipe_config(kind, source, facts(open_source(source), view))
     values = config.model_dump(mode="json")

@@ -10,13 +10,26 @@ from inkwash.core.batch import Condition
 from inkwash.core.config import MODELS, OBJECTIVES, lookup
 from inkwash.core.errors import ConfigError
 from inkwash.core.files import load_model, save_model
-from inkwash.core.model import Likelihood, Sampler, Translator
+from inkwash.core.model import Likelihood, Sampler, Sequence, Translator
 from inkwash.inference.draw import draw, image_rng
 from inkwash.recipes import RECIPES
-from tiny import FITTED, KINDS, contents, facts_of, make_trainer, named_gradients, recipe_config, run_config, stir_, write_folder, write_npz
+from tiny import (
+    CLIPS,
+    FITTED,
+    KINDS,
+    contents,
+    facts_of,
+    make_trainer,
+    named_gradients,
+    recipe_config,
+    run_config,
+    stir_,
+    write_folder,
+    write_npz,
+)
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
-SAMPLERS = [kind for kind in KINDS if kind not in ("upscaler", "translator", "vqvae")]  # those that draw from noise
+SAMPLERS = [kind for kind in KINDS if kind not in ("upscaler", "translator", "vqvae", *CLIPS)]  # those that draw from noise
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
 
 
@@ -106,6 +119,10 @@ def test_odd_shapes_train_and_sample(kind, shape, tmp_path):
         for to in t.model.directions:
             made = t.model.eval().translate(torch.zeros(2, *shape), to)
             assert made.shape == (2, shape[0], *(t.model.scale * side for side in shape[1:]))
+    if isinstance(t.model, Sequence):
+        clip = t.loader.batch_at(0).image
+        made = t.model.eval().predict(clip, 3, image_rng(range(4)))
+        assert made.shape == (4, 3, *shape) and made.isfinite().all() and made.abs().max() <= 1
     if isinstance(t.model, Likelihood):
         rows = t.loader.batch_at(0)
         nats = t.model.log_prob(rows.image, rows.cond, image_rng(range(len(rows))))

@@ -6,6 +6,7 @@ from pathlib import Path
 from inkwash.cli.common import pairs, progress, tell, user_code
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.files import CONFIG, read_json, write_text
+from inkwash.core.model import Sequence
 from inkwash.inference.evaluate import DISTANCES, evaluate_folder, evaluate_model, wanted
 from inkwash.inference.load import load
 from inkwash.metrics.features.catalog import extractor
@@ -35,7 +36,7 @@ def run(
         report = evaluate_folder(what, data, n, metrics, net, progress)
         return tell(report.record(), json, [report.text()])
     loaded = load(path, device)
-    needs_net = DISTANCES & set(wanted(metrics, loaded))
+    needs_net = not isinstance(loaded.model, Sequence) and DISTANCES & set(wanted(metrics, loaded))
     net = extractor(extractor_name).to(loaded.model.device) if needs_net else None
     report = evaluate_model(loaded, data, n, metrics, net, seeds, batch, progress, **pairs(options))
     book = loaded.path / "metrics.json"

@@ -41,7 +41,9 @@ def train(
     recipe: Annotated[
         str | None, typer.Argument(help="A recipe (`inkwash show recipes`), or FILE.py:FUNCTION; none with --resume.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="A folder of images, zip, tar, .npz, IDX, hf:NAME, scenes or digits.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A folder of images, zip, tar, .npz, IDX, hf:NAME, scenes, digits or moving.")
+    ] = None,
     data_b: Annotated[str | None, typer.Option("--data-b", help="The other kind of picture, for cyclegan.", show_default=False)] = None,
     out: Out = "runs/run",
     setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
@@ -213,6 +215,25 @@ def arithmetic(
     run(model, plus, minus, on, amount, label, out, {"device": device, "code": code, "json": json})
 
 
+@app.command(rich_help_panel=CHANGE)
+def predict(
+    model: Annotated[str, typer.Argument(help="A run or a model folder.")],
+    frames: Annotated[str, typer.Option("--frames", help="An animation, or a folder of frames.", show_default=False)],
+    out: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many frames to make.")] = 10,
+    futures: Annotated[int, typer.Option("--futures", min=1, help="How many times; they differ where the model is stochastic.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first future; the next ones count up.")] = 0,
+    rate: Annotated[float, typer.Option("--rate", min=1, max=50, help="Frames a second of the GIF.")] = 10.0,
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Go on from the frames of a clip: GIF and frames."""
+    from inkwash.cli.predict import run
+
+    run(model, frames, n, futures, seed, out, rate, device, code, json)
+
+
 @app.command(rich_help_panel=MAKE)
 def demo(
     out: Out = "demo-out",
@@ -244,7 +265,7 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", help="The data to measure against.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images.")] = 10000,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim; or auto.")
+        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; or auto.")
     ] = "auto",
     extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Sampling seeds; 3 gives the spread.")] = 1,

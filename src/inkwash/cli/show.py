@@ -15,6 +15,7 @@ from inkwash.inference.load import bundled, model_folder
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 DATA = {
     "scenes": "a procedural world of shapes, endless and exact: scenes?objects=1&plain=true&size=32",
+    "moving": "clips of another source's pictures in motion: moving?of=mnist.npz&things=2&frames=20",
     "digits": "scikit-learn's 1,797 handwritten digits, 8x8",
     "FOLDER": "images of any size and format; class subfolders become labels, metadata.csv or .jsonl captions",
     "FILE.zip, .tar, .tar.gz, .tar.xz": "the same in an archive; WebDataset tars too",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ObjectiveConfig
+from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 
 
@@ -65,8 +66,10 @@ class Objective(nn.Module, ABC):
         """A scalar, the mean over the batch, and named detached parts of it for the log."""
 
     def refuse(self, batch: Batch) -> None:
-        """Raise ConfigError where rows of the data are not what this objective learns from. Asked with one row, before a run begins."""
-        return None
+        """Raise ConfigError where rows of the data are not what this objective learns from: by default, clips. Asked with one row, before a
+        run begins."""
+        if batch.image.ndim == 5:
+            raise ConfigError("These data are clips, and this model learns from pictures: leave the option frames out.")
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         """Pictures to look at, (N, C, H, W) each, side by side: what goes in, what comes out, what should. For models that draw nothing

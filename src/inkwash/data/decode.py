@@ -62,6 +62,23 @@ def decode(data: bytes, name: str, frames: int | None = None, least: tuple[int, 
     return np.stack([to_channels(s, deepest) if s.shape[-1] != deepest else s for s in shots])  # (F, H, W, C)
 
 
+def decode_clip(data: bytes, name: str) -> np.ndarray:
+    """All frames of an animation, uint8 (F, H, W, C); one frame of a picture that does not move.
+
+    One that is shown k times as long as the shortest is k frames: those that write GIFs make one of frames that are alike. Raises
+    DataError as `decode` does.
+    """
+    image, held = _open(data, name, 1), []
+    try:
+        for k in range(getattr(image, "n_frames", 1)):
+            image.seek(k)
+            held.append(image.info.get("duration") or 0)
+    except Exception as error:
+        raise DataError(f"{name} cannot be decoded: {error or type(error).__name__}.") from error
+    shortest = min(filter(None, held), default=1)
+    return np.repeat(decode(data, name, len(held)), [max(1, round(d / shortest)) for d in held], axis=0)
+
+
 def opened(path: str, what: str = "picture") -> np.ndarray:
     """The pixels of a file, uint8 (H, W, C). Raises DataError for a file that is no picture."""
     place = Path(path)

@@ -14,14 +14,14 @@ from inkwash.data.files import FilesSource
 from inkwash.data.source import Source
 from inkwash.data.stores import ARCHIVES
 
-_WORDS = ("scenes", "digits")
+_WORDS = ("scenes", "digits", "moving")
 
 
 def open_source(spec: str, split: str | None = None, **options: Any) -> Source:
     """The source that a spec names: `PLACE[:SPLIT][?key=value&...]`.
 
     PLACE is a folder of images, a zip or tar of one, an .npz, a folder or file in IDX form, a saved Hugging Face data set,
-    `hf:NAME_OR_PATH`, `scenes` or `digits`. The split is the argument, else the spec's, else train; `all` is everything. Options
+    `hf:NAME_OR_PATH`, `scenes`, `digits` or `moving`. The split is the argument, else the spec's, else train; `all` is everything. Options
     are the source's own settings (`scenes?objects=1&size=32`). Raises DataError, or ConfigError for an option that does not exist.
     """
     place, named, given = parse_spec(spec)
@@ -81,7 +81,11 @@ def _reader(place: str) -> Callable[..., Source]:
             return ScenesSource
         if place == "digits":
             return digits_source
-        raise DataError(f"There is no data at {place!r}: name a folder, a zip, tar, .npz or IDX file, hf:NAME, {' or '.join(_WORDS)}.")
+        if place == "moving":
+            from inkwash.data.moving import moving_source
+
+            return moving_source
+        raise DataError(f"There is no data at {place!r}: name a folder, a zip, tar, .npz or IDX file, hf:NAME, {', '.join(_WORDS)}.")
     if path.is_dir():
         if any((path / f).exists() for f in ("dataset_dict.json", "state.json")):
             from inkwash.data.hf import hf_source

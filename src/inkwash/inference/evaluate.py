@@ -19,11 +19,13 @@ from torch import Tensor
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
 from inkwash.core.model import Autoencoder, Codes, Density, Importance, Likelihood, Sampler, Tag, weighed
+from inkwash.core.model import Sequence as Continues
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
 from inkwash.data.decode import to_channels
 from inkwash.data.files import FilesSource
+from inkwash.inference.clips import clip_rows
 from inkwash.inference.features import MOST, features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet, extract
@@ -178,7 +180,15 @@ def evaluate_model(
     watch: Watch = silent,
     **options: Any,
 ) -> Report:
-    """Measure a model. seeds: sampling seeds; with more than one, a figure is their mean and its spread their deviation."""
+    """Measure a model. seeds: sampling seeds; with more than one, a figure is their mean and its spread their deviation.
+
+    Of a model that continues clips, the options are those of `clip_rows`.
+    """
+    if isinstance(loaded.model, Continues):
+        table = Table(f"{loaded.name} ({loaded.kind}) on {data}")
+        for row, figures in clip_rows(loaded, data, n, metrics, batch, watch, **options).items():
+            table.add(row, *figures)
+        return Report(table)
     names = wanted(metrics, loaded)
     view = View.parse(loaded.data["view"]) if "view" in loaded.data else _view_of(loaded)
     train, held_out = open_pair(data, view)

@@ -45,6 +45,14 @@ def save_png(path: Path, x: Tensor | Image.Image, facts: dict[str, Any] | None =
     write_bytes(path, data.getvalue(), sync=False)
 
 
+def save_gif(path: Path, frames: Tensor, rate: float = 10.0) -> None:
+    """Frames (F, C, H, W) in [-1, 1] as an animation that repeats. rate: frames a second; a GIF counts in hundredths of one."""
+    first, *rest = [to_pil(frame) for frame in frames]
+    data = BytesIO()
+    first.save(data, "GIF", save_all=True, append_images=rest, duration=max(2, round(100 / rate)) * 10, loop=0, disposal=2, optimize=False)
+    write_bytes(path, data.getvalue(), sync=False)
+
+
 def read_facts(path: Path) -> dict[str, Any] | None:
     """What made a picture, as our own chunk tells it; else its `parameters` text; None where it tells nothing.
 

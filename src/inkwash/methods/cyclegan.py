@@ -88,6 +88,7 @@ class Cycle(Objective):
         return patch_phases(self.critics, self.model, self.config.penalty_every if self.config.r1 else 0, "s")
 
     def refuse(self, batch: Batch) -> None:
+        super().refuse(batch)
         if batch.cond.image is None:
             raise ConfigError("Translation between two kinds of picture needs both: --data A --data-b B.")
 

@@ -79,6 +79,7 @@ class Paired(Objective):
         return patch_phases(self.critic, self.model, self.config.penalty_every)
 
     def refuse(self, batch: Batch) -> None:
+        super().refuse(batch)
         if batch.cond.image is None:
             raise ConfigError(
                 "Learning from pairs needs pairs: --set data.view.pair=right where each file holds two pictures side by side."

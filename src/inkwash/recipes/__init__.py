@@ -26,6 +26,8 @@ RECIPES = {
     "hmm": "inkwash.recipes.classical:hmm",
     "gmm": "inkwash.recipes.classical:gmm",
     "rbm": "inkwash.recipes.classical:rbm",
+    "sequence": "inkwash.recipes.sequence:sequence",
+    "sequence-lstm": "inkwash.recipes.sequence:sequence_lstm",
     "srgan": "inkwash.recipes.upscale:srgan",
     "style": "inkwash.recipes.translate:style",
     "upscaler": "inkwash.recipes.upscale:upscaler",

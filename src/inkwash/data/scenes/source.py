@@ -8,8 +8,9 @@ import numpy as np
 
 from inkwash.core.errors import ConfigError, nearest
 from inkwash.data.scenes.language import captions
+from inkwash.data.scenes.motion import check, path
 from inkwash.data.scenes.render import render
-from inkwash.data.scenes.sampler import SPLITS, Settings, sample
+from inkwash.data.scenes.sampler import SPLITS, Draws, Settings, sample
 from inkwash.data.scenes.world import CLASSES, TONES, Scene
 from inkwash.data.source import Record, Source
 from inkwash.data.splits import canonical
@@ -17,6 +18,7 @@ from inkwash.data.splits import canonical
 VERSION = 1  # to be raised whenever the same arguments come to give other pictures
 # What all scenes of a look share: a tone of the ground, or a texture of the objects. The same scene in another look is its true
 # translation.
+MOTION = 100  # the first stream of random numbers that ways are drawn from
 LOOKS = {"day": "paper", "night": "night", "smooth": "plain", "textured": "striped"}
 
 
@@ -28,11 +30,28 @@ def in_look(scene: Scene, look: str) -> Scene:
     return replace(scene, objects=tuple(replace(o, texture=LOOKS[look]) for o in scene.objects))
 
 
+def moved(scene: Scene, draws: Draws, frames: int, speed: float) -> list[Scene]:
+    """A scene as its objects go on from where they are: so many scenes, the first as it is."""
+    ways = []
+    for o in scene.objects:
+        edge = o.diameter / 2 + 0.015
+        room = 1 - 2 * edge
+        start = ((o.y - edge) / room, (o.x - edge) / room)
+        ways.append(edge + room * path(draws, frames, min(1.0, speed / room), start=start))
+    out = []
+    for k in range(frames):
+        placed = tuple(replace(o, y=float(way[k, 0]), x=float(way[k, 1])) for o, way in zip(scene.objects, ways))
+        out.append(replace(scene, objects=placed))
+    return out
+
+
 class ScenesSource(Source):
     """`count` scenes of one split. The label is the first object's place in `CLASSES`; texts are one caption in each language of `lang`.
 
     Scenes of "val" are drawn as those of "train". With `holdout` (unless given, not for `plain` scenes), "test" shows only scenes with a
     composition that the others never have. "all" draws without regard to that. look: one of `LOOKS`, for two kinds of picture of one world.
+    frames: above 0, clips of so many frames, in which every object goes its own way and bounces off the edges; captions and labels tell
+    of the first. speed: what an object goes in a frame, as a share of the side.
     """
 
     splits = SPLITS[:-1]
@@ -40,11 +59,13 @@ class ScenesSource(Source):
 
     def __init__(self, size: int = 32, count: int = 20_000, seed: int = 0, split: str = "train", objects: int | None = None,
                  plain: bool = False, holdout: bool | None = None, lang: str = "en,zh",
-                 look: str | None = None):  # fmt: skip
+                 look: str | None = None, frames: int = 0, speed: float = 0.04):  # fmt: skip
         self.name, self.split, self.size, self.count, self.seed = "scenes", canonical(split), size, count, seed
         self.lang = tuple(filter(None, (word.strip() for word in lang.split(","))))
         self.settings = Settings(objects, plain, not plain if holdout is None else holdout)
-        self.look = look
+        self.look, self.frames, self.speed = look, frames, speed
+        if frames:
+            check(frames, speed, "mirror")
         if look is not None and look not in LOOKS:
             raise ConfigError(f"scenes have no look {look!r}; {nearest(look, LOOKS)}")
         if count < 1:
@@ -63,16 +84,27 @@ class ScenesSource(Source):
 
     def read(self, i: int) -> Record:
         scene = self.scene(i)
-        return Record(render(scene, self.size), scene.label, captions(scene, self.lang), f"scene {i} of seed {self.seed}")
+        return Record(self._image(i, scene), scene.label, captions(scene, self.lang), f"scene {i} of seed {self.seed}")
+
+    def clip(self, i: int) -> list[Scene]:
+        """The frames of the i-th clip as data."""
+        scene, draws = self.scene(i), Draws(self.seed, i, MOTION + SPLITS.index(self.split))
+        return moved(scene, draws, self.frames, self.speed)
+
+    def _image(self, i: int, scene: Scene) -> np.ndarray:
+        """uint8 (size, size, 3), or a clip (F, size, size, 3)."""
+        return np.stack([render(s, self.size) for s in self.clip(i)]) if self.frames else render(scene, self.size)
 
     def shape(self, i: int) -> tuple[int, ...]:
-        return (self.size, self.size, 3)
+        return (*filter(None, [self.frames]), self.size, self.size, 3)
 
     def labels(self) -> np.ndarray:
         return np.array([self.scene(i).label for i in range(self.count)], np.int64)
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self) -> tuple[np.ndarray, np.ndarray] | None:
         """All images uint8 (N, size, size, 3) and labels int64 (N,)."""
+        if self.frames:
+            return None
         images, labels = np.empty((self.count, self.size, self.size, 3), np.uint8), np.empty(self.count, np.int64)
         for i in range(self.count):
             scene = self.scene(i)
@@ -81,4 +113,5 @@ class ScenesSource(Source):
 
     def fingerprint(self) -> str:
         told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, asdict(self.settings), *filter(None, [self.look])]
+        told += [self.frames, self.speed] if self.frames else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
