@@ -30,14 +30,15 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
 KINDS = sorted(set(MODELS) - set(FITTED))
-TAUGHT_BY = {"student": "distill", "translator": "pix2pix"}  # kinds whose recipe has another name
-SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8}
+TAUGHT_BY = {"student": "distill", "translator": "pix2pix", "latent": "latent-diffusion"}  # kinds whose recipe has another name
+SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8, "stride": 2}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
 QUICK = [  # of a run on the command line
     *("--set", "model.net.width=4", "--set", "model.net.blocks=1", "--set", "train.precision=fp32", "--set", "train.batch=4"),
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
-BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae"}  # recipes that begin from a trained model, and of which recipe
+# Recipes that begin from a trained model, and of which recipe.
+BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae", "latent-diffusion": "autoencoder"}
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 

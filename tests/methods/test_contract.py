@@ -29,7 +29,7 @@ from tiny import (
 )
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
-SAMPLERS = [kind for kind in KINDS if kind not in ("upscaler", "translator", "vqvae", *CLIPS)]  # those that draw from noise
+SAMPLERS = [kind for kind in KINDS if kind not in ("upscaler", "translator", "vqvae", "autoencoder", *CLIPS)]  # those that draw from noise
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
 
 
@@ -220,7 +220,7 @@ class TestSampling:
             assert t.model.evaluations(t.model.Options(sweeps=7)) == 7
             return
         root = next(iter(t.model.children()))
-        root = getattr(t.model, "net" if kind in ("diffusion", "autoregressive") else "decoder", root)
+        root = getattr(t.model, "net" if kind in ("diffusion", "latent", "autoregressive") else "decoder", root)
         options = {"naive": True} if kind == "autoregressive" else {}  # the other way never calls the network as a whole
         calls = []
         root.register_forward_hook(lambda m, i, o: calls.append(len(o)))

@@ -15,6 +15,7 @@ from inkwash.core.errors import ConfigError, nearest
 MODELS = {
     "vae": "inkwash.methods.vae:VAEConfig",
     "gan": "inkwash.methods.gan:GANConfig",
+    "autoencoder": "inkwash.methods.autoencoder:AutoencoderConfig",
     "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
     "codes": "inkwash.methods.autoregressive:CodesConfig",
     "hmm": "inkwash.methods.hmm:HMMConfig",
@@ -23,6 +24,7 @@ MODELS = {
     "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",
     "sequence": "inkwash.methods.sequence:SequenceConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
+    "latent": "inkwash.methods.diffusion:LatentConfig",
     "student": "inkwash.methods.diffusion:StudentConfig",
     "upscaler": "inkwash.methods.upscaler:UpscalerConfig",
     "translator": "inkwash.methods.translator:TranslatorConfig",
@@ -30,6 +32,7 @@ MODELS = {
 
 OBJECTIVES = {
     "elbo": "inkwash.methods.vae:ELBOConfig",
+    "reconstruction": "inkwash.methods.autoencoder:ReconstructionConfig",
     "vq": "inkwash.methods.vqvae:VQConfig",
     "fit": "inkwash.methods.fitting:FitConfig",
     "pcd": "inkwash.methods.rbm:PCDConfig",

@@ -10,10 +10,13 @@ With class labels, the label is dropped for a tenth of the rows, so that one net
 can then exaggerate the difference (classifier-free guidance). With a learned variance the network has a second output, how far to go
 from the smallest to the largest reasonable variance of a step, and the loss a second term, the bound on the likelihood.
 
+A latent model does the same in the small maps of an autoencoder that was trained before (reference 9): fewer numbers, so less work.
+
 References: 1. Ho, Jain and Abbeel 2020, Denoising Diffusion Probabilistic Models. 2. Song et al. 2021, Score-Based Generative
 Modeling through SDEs. 3. Lipman et al. 2023, Flow Matching for Generative Modeling. 4. Ho and Salimans 2022, Classifier-Free
 Diffusion Guidance. 5. Esser et al. 2024, Scaling Rectified Flow Transformers (logit-normal times). 6. Nichol and Dhariwal 2021,
 Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weighting. 8. Karras et al. 2022, EDM (table 1).
+9. Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models.
 """
 
 import math
@@ -21,21 +24,20 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt, field_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from inkwash.core.batch import Batch, Condition, Step
-from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Density, Inverter, Likelihood, Model, OnStep, Sampler
-from inkwash.core.objective import Objective
-from inkwash.core.rng import Rng, mix
-from inkwash.diffusion.editing import invert, repaint
-from inkwash.diffusion.grids import GRIDS, POINTS, chosen, karras, local_errors
-from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
-from inkwash.diffusion.likelihood import discretised, flow_log_density, learned_log_var, posterior, prior_kl, step_kl
-from inkwash.diffusion.options import ETA, DiffusionOptions
-from inkwash.diffusion.path import PATHS, Denoiser, Grid, PathName, Prediction, clean, scales, stretch, target
-from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
+from inkwash.core.model import Autoencoder, Density, Inverter, Likelihood, OnStep
+from inkwash.core.objective import Objective, Phase
+from inkwash.core.rng import Rng
+from inkwash.diffusion.editing import invert
+from inkwash.diffusion.estimator import Estimator
+from inkwash.diffusion.grids import karras
+from inkwash.diffusion.likelihood import discretised, flow_log_density, prior_kl, step_kl
+from inkwash.diffusion.options import DiffusionOptions
+from inkwash.diffusion.path import Denoiser, Grid, PathName, Prediction, clean, stretch, target
 from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
 from inkwash.nn.unet import UNetConfig
@@ -69,171 +71,6 @@ class DiffusionConfig(ModelConfig):
 
     def build(self) -> "Diffusion":
         return Diffusion(self)
-
-
-class Estimator(Model, Sampler):
-    """A network that estimates clean images, D(x, t), and the solvers' face to it."""
-
-    Options = DiffusionOptions
-
-    def __init__(self, config: DiffusionConfig):
-        super().__init__(config)
-        self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else [])})
-        channels = config.shape[0]
-        self.path = PATHS[config.path]
-        self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes))
-        self._own: tuple[Any, ...] = (None,)
-
-    def to_latent(self, image: Tensor) -> Tensor:
-        """Where diffusion happens: the pixels themselves. A latent model encodes here."""
-        return image
-
-    def from_latent(self, x: Tensor) -> Tensor:
-        """The inverse of `to_latent`: images in [-1, 1]."""
-        return x.clamp(-1, 1)
-
-    def predict(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
-        a, s = self.levels_of(t)
-        scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
-        out = self.net(x * scale, t, label).float()
-        return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
-
-    def levels_of(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """a and s at t: (N,) to (N, 1, 1, 1) each."""
-        a, s = (f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
-        return a, s
-
-    def estimate(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """D(x, t), and what the network says of the variance. Each row has its own t."""
-        out, share = self.predict(x, t, label)
-        return clean(self.config.prediction, x, out, *self.levels_of(t), self.config.data_std), share
-
-    def denoiser(self, label: Tensor | None, shares: dict[float, Tensor] | None = None) -> Denoiser:
-        """D(x, t) under a label. shares: takes what is said of the variance at each t."""
-
-        def denoise(x: Tensor, t: float) -> Tensor:
-            out, share = self.predict(x, torch.full((len(x),), t, device=x.device), label)
-            if shares is not None:
-                shares[t] = share
-            return clean(self.config.prediction, x, out, *self.path.at(t)[1:], self.config.data_std)
-
-        return denoise
-
-    # ---- sampling
-
-    def default_options(self) -> DiffusionOptions:
-        return self.config.options.unsaid()
-
-    def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
-        repainted = cond.mask is not None and options.rounds > 0
-        options.refuse_idle(cond, bool(self.config.classes), "repaint" if repainted else "solver")
-        if options.grid == "own" and options.steps > POINTS:
-            raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
-        if repainted:
-            return
-        if options.solver.startswith(FOREIGN):
-            if options.strength < 1:
-                raise ConfigError("A scheduler of diffusers starts from noise alone: for a strength below 1, use a solver of our own.")
-            make_scheduler(options.solver, self.path, options.steps)
-        if options.solver == "ddpm" and self.config.learned_variance and options.tile:
-            raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
-
-    def asked(self, cond: Condition, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
-        """The denoiser with everything that the options ask for."""
-        label, null = cond.label, len(self.config.classes)
-        denoise = self.denoiser(label, shares)
-        if self.branches(options) == 2 and label is not None:
-            both = self.denoiser(torch.cat([label, torch.full_like(label, null)]), shares)
-            denoise = guided(both, options.guidance, denoise, options.interval)
-        if options.tile:
-            denoise = tiled(denoise, (options.tile, options.tile), min(options.overlap, options.tile - 1))
-        return clamped(denoise) if options.clamp else denoise
-
-    def branches(self, options: DiffusionOptions) -> int:
-        return 2 if options.guidance != 1 and self.config.classes else 1
-
-    def grid(self, options: DiffusionOptions) -> Grid:
-        """Where the solver's steps lie. An image to start from, at less than full strength, cuts the noisiest ones off."""
-        steps, more = options.steps, {"shifted": {"shift": options.shift}, "karras": {"rho": options.rho}}.get(options.grid, {})
-        grid = chosen(*self.errors(), steps) if options.grid == "own" else GRIDS[options.grid](self.path, steps, **more)
-        start = options.strength * self.path.start
-        if options.strength == 1:
-            return grid
-        later = [point for point in grid if point[0] < start]
-        if len(later) > 1 and start - later[0][0] < (later[0][0] - later[1][0]) / 2:
-            del later[0]  # a sliver of a step, from which a multistep solver would extrapolate far
-        return [self.path.at(start), *later]
-
-    @torch.no_grad()
-    def errors(self) -> tuple[Grid, Tensor]:
-        """What steps of every length cost this model, measured on 16 images of its own; kept until the weights change."""
-        version = sum(p._version for p in self.parameters())
-        if self._own[0] != version:
-            rng = Rng(range(16), self.device)
-            label = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None
-            x = self.path.at(self.path.start)[2] * rng.normal(*self.config.shape)
-            self._own = (version, *local_errors(self.denoiser(label), x, self.path))
-        return self._own[1:]
-
-    def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
-        self.refuse(options, cond)
-        given, mask = None if cond.image is None else self.to_latent(cond.image), cond.mask
-        repainted = mask is not None and options.rounds > 0
-        shape = (self.config.shape[0], *((options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
-        shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
-        denoise, grid = self.asked(cond, options, shares), self.grid(options)
-        noise = lambda: rng.normal(*shape)  # noqa: E731
-        _, a, s = grid[0]
-        x = s * noise()  # (N, C, H, W)
-        if given is not None and options.strength < 1:
-            x = a * given + x
-        if given is None or mask is None:
-            return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))
-        if repainted:
-            x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
-        else:
-            x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
-        return cond.image + mask * (self.from_latent(x) - cond.image)  # known pixels come back bit by bit
-
-    def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
-        """The solver that the options name, with what it takes."""
-        solver, more = options.solver, {}
-        if solver.startswith(FOREIGN):
-            generators = [torch.Generator().manual_seed(mix(key, "scheduler")) for key in rng.keys]
-            return with_scheduler(make_scheduler(solver, self.path, options.steps), denoise, x, self.path, generators, on_step)
-        if solver in ETA:
-            more["eta"] = ETA[solver] if options.eta is None else options.eta
-        if solver == "dpmpp-2m":
-            more["overshoot"] = options.overshoot
-        if solver == "unipc":
-            more["order"] = options.order
-        if solver == "heun":
-            more |= {"churn": options.churn, "path": self.path}
-        if shares is not None:
-            more["std"] = lambda x, t, t2: self._std(shares.pop(t)[: len(x)], t, t2)
-        return SOLVERS[solver](denoise, x, grid, lambda: rng.normal(*x.shape[1:]), on_step=on_step, **more)
-
-    def _std(self, share: Tensor, t: float, t2: float) -> Tensor:
-        _, small, large = posterior(*self.path.at(t)[1:], *self.path.at(t2)[1:])
-        return (0.5 * learned_log_var(share, small, large)).exp()
-
-    def evaluations(self, options: DiffusionOptions) -> int:
-        """Of the whole image, or of each tile."""
-        (low, high), times = options.interval, self.times(options)
-        return len(times) + (sum(low <= t <= high for t in times) if self.branches(options) == 2 else 0)
-
-    def times(self, options: DiffusionOptions) -> list[float]:
-        """When the solver asks for an estimate."""
-        if options.solver.startswith(FOREIGN):
-            return scheduler_times(make_scheduler(options.solver, self.path, options.steps), self.path)
-        times = [t for t, _, _ in self.grid(options)[:-1]]
-        return [times[0], *(t for t in times[1:] for _ in range(2))] if options.solver == "heun" else times
-
-    def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
-        x = torch.zeros(2, *self.config.shape, device=self.device)
-        label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
-        return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label}
 
 
 class Diffusion(Estimator, Likelihood, Density, Inverter):
@@ -320,15 +157,39 @@ class Student(Estimator):
         return whole[nearest:]
 
 
-class _Estimate(nn.Module):
-    """D(x, t) as a module of its own: what a solver elsewhere needs."""
+class LatentConfig(DiffusionConfig):
+    """autoencoder: of images into maps of numbers, centred and of about unit spread; it stays as it is. shape: of the images."""
 
-    def __init__(self, model: Estimator):
-        super().__init__()
-        self.model = model
+    kind: Literal["latent"] = "latent"
+    data_std: float = Field(1.0, gt=0)
+    autoencoder: AnyModel
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.model.estimate(x, t, label)[0]
+    def build(self) -> "LatentDiffusion":
+        return LatentDiffusion(self)
+
+
+class LatentDiffusion(Estimator):
+    """Diffusion among the latents of an autoencoder."""
+
+    def __init__(self, config: LatentConfig):
+        autoencoder = config.autoencoder.build()
+        space = getattr(autoencoder, "space", None)
+        if not isinstance(autoencoder, Autoencoder) or space is None:
+            raise ConfigError(f"A {config.autoencoder.kind!r} model has no map of latents to diffuse in; an 'autoencoder' has.")
+        super().__init__(config, space)
+        self.autoencoder = autoencoder
+
+    @torch.no_grad()
+    def to_latent(self, image: Tensor) -> Tensor:
+        return self.autoencoder.encode(image)
+
+    def from_latent(self, x: Tensor) -> Tensor:
+        return self.autoencoder.decode(x)
+
+    def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
+        if options.clamp or options.size or options.tile:
+            raise ConfigError("Among latents there are no pixels to clamp and no tiles, and the size is that of training.")
+        super().refuse(options, cond)
 
 
 class DenoisingConfig(ObjectiveConfig):
@@ -353,6 +214,9 @@ class DenoisingConfig(ObjectiveConfig):
 
 class Denoising(Objective):
     """Weighted least squares on the model's own prediction, and the bound for a learned variance."""
+
+    def phases(self) -> list[Phase]:
+        return [Phase("main", (self.model.net,))]  # an autoencoder stays as it is
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,)."""

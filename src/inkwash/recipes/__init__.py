@@ -18,6 +18,8 @@ RECIPES = {
         for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer")
     },
     "distill": "inkwash.recipes.distill:distill",
+    "autoencoder": "inkwash.recipes.vae:autoencoder",
+    "latent-diffusion": "inkwash.recipes.diffusion:latent_diffusion",
     "diffusion": "inkwash.recipes.diffusion:diffusion",
     "gan": "inkwash.recipes.gan:gan",
     **{name: f"inkwash.recipes.gan:{name.replace('-', '_')}" for name in ("minimax", "cgan", "dcgan", "wgan", "wgan-gp", "acgan", "sagan")},

@@ -1,6 +1,7 @@
 """VAEs on any images."""
 
 from inkwash.data import Facts, View
+from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.vae import ELBOConfig, VAEConfig
 from inkwash.methods.vqvae import VQConfig, VQVAEConfig
 from inkwash.nn.grid_coder import GridConfig
@@ -33,5 +34,16 @@ def vqvae(source: str, facts: Facts) -> RunConfig:
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=VQVAEConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
         objective=VQConfig(),
+        train=TrainConfig(batch=64, optimizer="muon", samples=32),
+    )
+
+
+def autoencoder(source: str, facts: Facts) -> RunConfig:
+    """A map of four numbers for 4 x 4 pixels, or for 8 x 8 from 128 pixels on. Without noise, and so the plain one: objective.kl=0."""
+    shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=AutoencoderConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
+        objective=ReconstructionConfig(),
         train=TrainConfig(batch=64, optimizer="muon", samples=32),
     )

@@ -1,0 +1,200 @@
+"""The solvers' face to a network that estimates clean images: what every diffusion model samples with."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.core.batch import Condition
+from inkwash.core.config import ModelConfig
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Model, OnStep, Sampler
+from inkwash.core.rng import Rng, mix
+from inkwash.diffusion.editing import repaint
+from inkwash.diffusion.grids import GRIDS, POINTS, chosen, local_errors
+from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
+from inkwash.diffusion.likelihood import learned_log_var, posterior
+from inkwash.diffusion.options import ETA, DiffusionOptions
+from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
+from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
+from inkwash.diffusion.solvers import SOLVERS
+
+
+class Estimator(Model, Sampler):
+    """A network that estimates clean images, D(x, t). space: (C, H, W) of where diffusion happens, as the images unless given."""
+
+    Options = DiffusionOptions
+
+    def __init__(self, config: ModelConfig, space: tuple[int, int, int] | None = None):
+        super().__init__(config)
+        self.space = tuple(space or config.shape)
+        self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else [])})
+        channels = self.space[0]
+        self.path = PATHS[config.path]
+        self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes))
+        self._own: tuple[Any, ...] = (None,)
+
+    def to_latent(self, image: Tensor) -> Tensor:
+        """Where diffusion happens: the pixels themselves. A latent model encodes here."""
+        return image
+
+    def from_latent(self, x: Tensor) -> Tensor:
+        """The inverse of `to_latent`: images in [-1, 1]."""
+        return x.clamp(-1, 1)
+
+    def predict(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
+        a, s = self.levels_of(t)
+        scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
+        out = self.net(x * scale, t, label).float()
+        return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
+
+    def levels_of(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """a and s at t: (N,) to (N, 1, 1, 1) each."""
+        a, s = (f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
+        return a, s
+
+    def estimate(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """D(x, t), and what the network says of the variance. Each row has its own t."""
+        out, share = self.predict(x, t, label)
+        return clean(self.config.prediction, x, out, *self.levels_of(t), self.config.data_std), share
+
+    def denoiser(self, label: Tensor | None, shares: dict[float, Tensor] | None = None) -> Denoiser:
+        """D(x, t) under a label. shares: takes what is said of the variance at each t."""
+
+        def denoise(x: Tensor, t: float) -> Tensor:
+            out, share = self.predict(x, torch.full((len(x),), t, device=x.device), label)
+            if shares is not None:
+                shares[t] = share
+            return clean(self.config.prediction, x, out, *self.path.at(t)[1:], self.config.data_std)
+
+        return denoise
+
+    # ---- sampling
+
+    def default_options(self) -> DiffusionOptions:
+        return self.config.options.unsaid()
+
+    def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
+        repainted = cond.mask is not None and options.rounds > 0
+        options.refuse_idle(cond, bool(self.config.classes), "repaint" if repainted else "solver")
+        if options.grid == "own" and options.steps > POINTS:
+            raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
+        if repainted:
+            return
+        if options.solver.startswith(FOREIGN):
+            if options.strength < 1:
+                raise ConfigError("A scheduler of diffusers starts from noise alone: for a strength below 1, use a solver of our own.")
+            make_scheduler(options.solver, self.path, options.steps)
+        if options.solver == "ddpm" and self.config.learned_variance and options.tile:
+            raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
+
+    def asked(self, cond: Condition, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
+        """The denoiser with everything that the options ask for."""
+        label, null = cond.label, len(self.config.classes)
+        denoise = self.denoiser(label, shares)
+        if self.branches(options) == 2 and label is not None:
+            both = self.denoiser(torch.cat([label, torch.full_like(label, null)]), shares)
+            denoise = guided(both, options.guidance, denoise, options.interval)
+        if options.tile:
+            denoise = tiled(denoise, (options.tile, options.tile), min(options.overlap, options.tile - 1))
+        return clamped(denoise) if options.clamp else denoise
+
+    def branches(self, options: DiffusionOptions) -> int:
+        return 2 if options.guidance != 1 and self.config.classes else 1
+
+    def grid(self, options: DiffusionOptions) -> Grid:
+        """Where the solver's steps lie. An image to start from, at less than full strength, cuts the noisiest ones off."""
+        steps, more = options.steps, {"shifted": {"shift": options.shift}, "karras": {"rho": options.rho}}.get(options.grid, {})
+        grid = chosen(*self.errors(), steps) if options.grid == "own" else GRIDS[options.grid](self.path, steps, **more)
+        start = options.strength * self.path.start
+        if options.strength == 1:
+            return grid
+        later = [point for point in grid if point[0] < start]
+        if len(later) > 1 and start - later[0][0] < (later[0][0] - later[1][0]) / 2:
+            del later[0]  # a sliver of a step, from which a multistep solver would extrapolate far
+        return [self.path.at(start), *later]
+
+    @torch.no_grad()
+    def errors(self) -> tuple[Grid, Tensor]:
+        """What steps of every length cost this model, measured on 16 images of its own; kept until the weights change."""
+        version = sum(p._version for p in self.parameters())
+        if self._own[0] != version:
+            rng = Rng(range(16), self.device)
+            label = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None
+            x = self.path.at(self.path.start)[2] * rng.normal(*self.space)
+            self._own = (version, *local_errors(self.denoiser(label), x, self.path))
+        return self._own[1:]
+
+    def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+        self.refuse(options, cond)
+        given, mask = None if cond.image is None else self.to_latent(cond.image), None
+        if cond.mask is not None:  # whatever holds a pixel to be made is made
+            mask = cond.mask if given.shape[-2:] == cond.mask.shape[-2:] else F.adaptive_max_pool2d(cond.mask, given.shape[-2:])
+        repainted = mask is not None and options.rounds > 0
+        shape = (self.space[0], *((options.size or self.space[1:]) if given is None else given.shape[-2:]))
+        shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
+        denoise, grid = self.asked(cond, options, shares), self.grid(options)
+        noise = lambda: rng.normal(*shape)  # noqa: E731
+        _, a, s = grid[0]
+        x = s * noise()  # (N, C, H, W)
+        if given is not None and options.strength < 1:
+            x = a * given + x
+        if given is None or mask is None:
+            return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))
+        if repainted:
+            x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
+        else:
+            x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
+        return cond.image + cond.mask * (self.from_latent(x) - cond.image)  # known pixels come back bit by bit
+
+    def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
+        """The solver that the options name, with what it takes."""
+        solver, more = options.solver, {}
+        if solver.startswith(FOREIGN):
+            generators = [torch.Generator().manual_seed(mix(key, "scheduler")) for key in rng.keys]
+            return with_scheduler(make_scheduler(solver, self.path, options.steps), denoise, x, self.path, generators, on_step)
+        if solver in ETA:
+            more["eta"] = ETA[solver] if options.eta is None else options.eta
+        if solver == "dpmpp-2m":
+            more["overshoot"] = options.overshoot
+        if solver == "unipc":
+            more["order"] = options.order
+        if solver == "heun":
+            more |= {"churn": options.churn, "path": self.path}
+        if shares is not None:
+            more["std"] = lambda x, t, t2: self._std(shares.pop(t)[: len(x)], t, t2)
+        return SOLVERS[solver](denoise, x, grid, lambda: rng.normal(*x.shape[1:]), on_step=on_step, **more)
+
+    def _std(self, share: Tensor, t: float, t2: float) -> Tensor:
+        _, small, large = posterior(*self.path.at(t)[1:], *self.path.at(t2)[1:])
+        return (0.5 * learned_log_var(share, small, large)).exp()
+
+    def evaluations(self, options: DiffusionOptions) -> int:
+        """Of the whole image, or of each tile."""
+        (low, high), times = options.interval, self.times(options)
+        return len(times) + (sum(low <= t <= high for t in times) if self.branches(options) == 2 else 0)
+
+    def times(self, options: DiffusionOptions) -> list[float]:
+        """When the solver asks for an estimate."""
+        if options.solver.startswith(FOREIGN):
+            return scheduler_times(make_scheduler(options.solver, self.path, options.steps), self.path)
+        times = [t for t, _, _ in self.grid(options)[:-1]]
+        return [times[0], *(t for t in times[1:] for _ in range(2))] if options.solver == "heun" else times
+
+    def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
+        x = torch.zeros(2, *self.space, device=self.device)
+        label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
+        return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label}
+
+
+class _Estimate(nn.Module):
+    """D(x, t) as a module of its own: what a solver elsewhere needs."""
+
+    def __init__(self, model: Estimator):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.model.estimate(x, t, label)[0]

@@ -1,0 +1,116 @@
+"""Auto-encoder: squeeze a picture into a small map of numbers and make it again; what survives is what matters.
+
+    loss = || x - D(z) ||^2 + kl KL(q(z|x) || N(0, I)),      z = E(x), with a little noise where kl is above 0
+
+With kl = 0 this is the plain auto-encoder. It draws nothing: its latents lie anywhere, and a random one decodes to rubble. A small kl
+keeps them smooth and in one place (reference 2), so that a diffusion model can learn where they lie
+(`inkwash train latent-diffusion --from RUN`). With the whole of log p(x|z) and kl = 1 it would be a VAE (`vae.py`).
+
+Latents go out centred and of unit spread, channel by channel, by averages that are kept while learning.
+
+References: 1. Hinton and Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks. 2. Rombach et al. 2022,
+High-Resolution Image Synthesis with Latent Diffusion Models, section 3.1 (KL-reg.).
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from inkwash.core.batch import Batch, Condition, Step
+from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.model import Autoencoder, Model
+from inkwash.core.objective import Objective
+from inkwash.nn.grid_coder import GridConfig, GridDecoder, GridEncoder
+from inkwash.nn.layers import full
+
+KEEP, WARM = 0.99, 1000  # of the averages, a step; images over which they warm up
+
+
+class AutoencoderConfig(ModelConfig):
+    """shape: (C, H, W). latent: numbers at each place of the map."""
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    latent: int = Field(4, ge=1)
+    net: GridConfig = GridConfig()
+
+    def build(self) -> "GridAutoencoder":
+        return GridAutoencoder(self)
+
+
+class GridAutoencoder(Model, Autoencoder):
+    """An encoder to a Gaussian at each place, and a decoder. space: (D, h, w) of the latents."""
+
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__(config)
+        self.space = (config.latent, *config.net.size(*config.shape[1:]))
+        self.encoder = GridEncoder(config.net, config.shape[0], 2 * config.latent)
+        self.decoder = GridDecoder(config.net, config.shape, config.latent)
+        self.register_buffer("centre", torch.zeros(config.latent, 1, 1))
+        self.register_buffer("power", torch.ones(config.latent, 1, 1))  # mean square about the centre
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), (N, D, h, w) each, as the networks have them: neither centred nor scaled."""
+        mean, log_var = full(self.encoder(x)).chunk(2, dim=1)
+        return mean, log_var.clamp(-20, 10)
+
+    def picture(self, z: Tensor) -> Tensor:
+        """What the decoder makes of such a z: (N, C, H, W)."""
+        return full(self.decoder(z))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return (self.posterior(x)[0] - self.centre) / self.power.sqrt()
+
+    def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
+        return self.picture(z * self.power.sqrt() + self.centre).clamp(-1, 1)
+
+    def reconstruct(self, x: Tensor, cond: Condition) -> Tensor:
+        """(N, C, H, W) to the same."""
+        return self.decode(self.encode(x))
+
+
+class ReconstructionConfig(ObjectiveConfig):
+    """kl: weight of the divergence, in nats a pixel; 0 for a plain auto-encoder without noise."""
+
+    kind: Literal["reconstruction"] = "reconstruction"
+    kl: float = Field(1e-4, ge=0)
+
+    def build(self, model: GridAutoencoder) -> "Reconstruction":
+        return Reconstruction(self, model)
+
+
+class Reconstruction(Objective):
+    """Squared error, and a little divergence."""
+
+    couples = True  # averages over the batch
+
+    def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        mean, log_var = self.model.posterior(batch.image)
+        self._measure(mean.detach(), step)
+        return self._error(batch.image, mean, log_var, step)
+
+    @torch.no_grad()
+    def _measure(self, z: Tensor, step: Step) -> None:
+        """Move the averages of centre and spread."""
+        model, keep = self.model, min(KEEP, step.images / (step.images + WARM))  # the first batches count more
+        centre = step.reduce(z.mean((0, 2, 3)))[:, None, None]
+        power = step.reduce((z - centre).square().mean((0, 2, 3)))[:, None, None]
+        model.centre.lerp_(centre, 1 - keep)
+        model.power.lerp_(power.clamp(min=1e-6), 1 - keep)
+
+    def _error(self, x: Tensor, mean: Tensor, log_var: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).flatten(1).sum(1).mean() / x[0].numel()
+        z = mean + (log_var / 2).exp() * step.rng.normal(*mean.shape[1:]) if self.config.kl else mean
+        error = (self.model.picture(z) - x).square().mean()
+        loss = error + self.config.kl * kl if self.config.kl else error
+        return loss, {"error": error.detach(), "kl": kl.detach()}
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        loss, parts = self._error(batch.image, *self.model.posterior(batch.image), step)
+        return {"loss": loss, **parts}
+
+    def preview(self, batch: Batch, step: Step) -> list[Tensor]:
+        return [batch.image, self.model.reconstruct(batch.image, batch.cond)]
