@@ -9,9 +9,9 @@ import torch
 from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
 from inkwash.inference.draw import draw, image_rng
-from inkwash.methods.autoregressive import AutoregressiveConfig
+from inkwash.methods.autoregressive import AutoregressiveConfig, AutoregressiveOptions, PixelUpscalerConfig
 from inkwash.metrics.likelihood import bits_per_dim
-from inkwash.nn.causal import Grown, with_ones
+from inkwash.nn.causal import Grown, keep, with_ones
 from inkwash.nn.causal_transformer import TransformerConfig
 from inkwash.nn.levels import binarised, from_levels, to_levels
 from inkwash.nn.pixelcnn import GatedConfig, PixelCNNConfig
@@ -89,7 +89,7 @@ def test_masks_alone_leave_a_blind_spot_and_two_stacks_do_not():
 def test_pixel_by_pixel_gives_the_features_of_the_whole(net, classes):
     model = build(net, (2, 5, 7), classes=classes)
     x = torch.rand(3, 2, 5, 7, dtype=torch.float64) * 2 - 1
-    context = model.context(Condition(label=torch.tensor([0, 1, 2]) if classes else None))
+    context = model.context(None, Condition(label=torch.tensor([0, 1, 2]) if classes else None))
     whole = model.net(with_ones(x), context)
     so_far = Grown(x, 5, 7, 3, model.net.reach)
     walk = model.net.walk(so_far, context)
@@ -178,3 +178,35 @@ def test_binarised_pixels_are_on_as_often_as_they_are_bright():
     on = (binarised(x, image_rng(range(4000))) + 1) / 2
     assert set(on.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(on.mean((0, 1, 2)), torch.tensor([0, 0.25, 0.5, 0.9, 1]), atol=0.03, rtol=0)
+
+
+class TestUpscaler:
+    """A large picture given a small one."""
+
+    def model(self, **more):
+        config = PixelUpscalerConfig(shape=(1, 4, 4), levels=2, scale=2, embedding=4, net=PixelCNNConfig(width=8, blocks=1), **more)
+        model = config.build().double().eval()
+        stir_(model, 0.5)
+        return model
+
+    @torch.no_grad()
+    def test_the_probabilities_of_all_large_pictures_given_one_small_one_are_one(self):
+        model = self.model()
+        every = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=16)), dtype=torch.float64).view(-1, 1, 4, 4)
+        told = model.told(torch.tensor([[[[0.2, -1.0], [0.7, 0.1]]]], dtype=torch.float64)).expand(len(every), -1, -1, -1)
+        nats = model.head.log_prob(model.net(model.inputs(every), told, keep), every).flatten(1).sum(1)
+        assert nats.exp().sum().item() == pytest.approx(1, abs=1e-9)
+
+    @torch.no_grad()
+    def test_fast_and_naive_draws_are_the_same_and_the_small_picture_matters(self):
+        model = self.model(fold=2)
+        x = torch.rand(6, 1, 2, 2, dtype=torch.float64) * 2 - 1
+        a = model.translate(x)
+        assert torch.equal(a, model.translate(x, "large", AutoregressiveOptions(naive=True)))
+        assert a.shape == (6, 1, 4, 4) and not torch.equal(a, model.translate(-x))
+
+    def test_what_is_refused(self):
+        with pytest.raises(ConfigError, match="of 2 x 2 pixels only, not 3 x 2"):
+            self.model().translate(torch.zeros(1, 1, 2, 3))
+        with pytest.raises(ConfigError, match="cannot be made 4 times smaller"):
+            PixelUpscalerConfig(shape=(1, 6, 4)).build()

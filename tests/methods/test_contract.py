@@ -29,7 +29,8 @@ from tiny import (
 )
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
-SAMPLERS = [kind for kind in KINDS if kind not in ("upscaler", "translator", "vqvae", "autoencoder", *CLIPS)]  # those that draw from noise
+DRAW_NOTHING = ("upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
+SAMPLERS = [kind for kind in KINDS if kind not in DRAW_NOTHING]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
 
 
@@ -117,8 +118,9 @@ def test_odd_shapes_train_and_sample(kind, shape, tmp_path):
         assert x.isfinite().all() and x.abs().max() <= 1
     if isinstance(t.model, Translator):
         for to in t.model.directions:
-            made = t.model.eval().translate(torch.zeros(2, *shape), to)
-            assert made.shape == (2, shape[0], *(t.model.scale * side for side in shape[1:]))
+            sides = [side // t.model.scale for side in t.model.config.shape[1:]] if kind == "pixel-upscaler" else shape[1:]
+            made = t.model.eval().translate(torch.zeros(2, shape[0], *sides), to)
+            assert made.shape == (2, shape[0], *(t.model.scale * side for side in sides))
     if isinstance(t.model, Sequence):
         clip = t.loader.batch_at(0).image
         made = t.model.eval().predict(clip, 3, image_rng(range(4)))
@@ -220,8 +222,8 @@ class TestSampling:
             assert t.model.evaluations(t.model.Options(sweeps=7)) == 7
             return
         root = next(iter(t.model.children()))
-        root = getattr(t.model, "net" if kind in ("diffusion", "latent", "autoregressive") else "decoder", root)
-        options = {"naive": True} if kind == "autoregressive" else {}  # the other way never calls the network as a whole
+        root = getattr(t.model, "net" if kind in ("diffusion", "latent", "autoregressive", "codes") else "decoder", root)
+        options = {"naive": True} if kind in ("autoregressive", "codes") else {}  # the other way never calls the network as a whole
         calls = []
         root.register_forward_hook(lambda m, i, o: calls.append(len(o)))
         images(t.model, n=2, **options)

@@ -22,6 +22,7 @@ MODELS = {
     "gmm": "inkwash.methods.gmm:GMMConfig",
     "rbm": "inkwash.methods.rbm:RBMConfig",
     "autoregressive": "inkwash.methods.autoregressive:AutoregressiveConfig",
+    "pixel-upscaler": "inkwash.methods.autoregressive:PixelUpscalerConfig",
     "sequence": "inkwash.methods.sequence:SequenceConfig",
     "diffusion": "inkwash.methods.diffusion:DiffusionConfig",
     "latent": "inkwash.methods.diffusion:LatentConfig",

@@ -11,7 +11,7 @@ beforehand.
 
 References: 1. van den Oord et al. 2016, Pixel Recurrent Neural Networks. 2. van den Oord et al. 2016, Conditional Image Generation with
 PixelCNN Decoders. 3. Salimans et al. 2017, PixelCNN++. 4. Chen et al. 2020, Generative Pretraining from Pixels. 5. Ramachandran et al.
-2017, Fast Generation for Convolutional Autoregressive Models (caches).
+2017, Fast Generation for Convolutional Autoregressive Models (caches). 6. Dahl et al. 2017, Pixel Recursive Super Resolution.
 """
 
 import math
@@ -26,11 +26,13 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Codes, Completer, Likelihood, Model, OnStep, Options
+from inkwash.core.model import Codes, Completer, Likelihood, Model, OnStep, Options, Translator
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.nn.causal import Drop, Grown, dropping, keep, with_ones
 from inkwash.nn.causal_nets import CausalNet
+from inkwash.nn.degrade import blocks, small
+from inkwash.nn.layers import ResBlock, full
 from inkwash.nn.levels import binarised, from_levels, quantised, to_levels
 from inkwash.nn.patches import Patched
 from inkwash.nn.pixel_heads import Categorical, LogisticMixture
@@ -78,19 +80,13 @@ class AutoregressiveOptions(Options):
     naive: bool = False
 
 
-class Causal(Model, Completer):
+class Causal(Model):
     """A causal network and a head over maps of whole numbers: pixels' levels, or codes. A map is (N, C, H, W) in [-1, 1], as images are."""
 
-    Options = AutoregressiveOptions
-
-    def __init__(self, config: AutoregressiveConfig, size: tuple[int, int, int], levels: int, inputs: int):
-        """size: of a map. inputs: channels that the network sees of it."""
+    def __init__(self, config: AutoregressiveConfig, size: tuple[int, int, int], levels: int, inputs: int, told: int):
+        """size: of a map. inputs: channels that the network sees of it. told: channels of what every pixel may know besides."""
         super().__init__(config)
         self.size, self.levels = size, levels
-        self.requires = frozenset({"label"} if config.classes else ())
-        self.accepts = self.requires | {"image", "mask"}
-        self.label = nn.Embedding(len(config.classes) + 1, config.embedding) if config.classes else None  # the last is the null class
-        told = config.embedding if config.classes else 0
         self.net = config.net.build(inputs * config.fold**2, told)
         if config.fold > 1:
             self.net = Patched(self.net, config.fold, inputs, config.pixel, told)
@@ -107,35 +103,34 @@ class Causal(Model, Completer):
         """What the network is given of a map: its values and ones, to differ from what lies outside. (N, C, ...) to (N, C', ...)."""
         return with_ones(x)
 
-    def shown(self, x: Tensor, cond: Condition) -> Tensor:
-        """The images of maps; known pixels as they are."""
-        return x
-
-    def known(self, cond: Condition, rng: Rng) -> tuple[Tensor | None, Tensor | None]:
-        """A map of what is given, and where it is not: 1 = to be made, (N, 1, H, W)."""
-        return (None, None) if cond.image is None else (self.seen(cond.image, rng.fork("known")), cond.mask)
-
     def learnt(self) -> tuple[nn.Module, ...]:
         """What training changes."""
         return (self,)
 
-    def context(self, cond: Condition) -> Tensor | None:
-        """What every pixel may know besides earlier ones, (N, E, 1, 1)."""
-        return None if self.label is None else self.label(cond.label)[:, :, None, None]
+    @abstractmethod
+    def context(self, x: Tensor, cond: Condition) -> Tensor | None:
+        """What every pixel of a map may know besides earlier ones, (N, E, 1, 1) or (N, E, H, W)."""
 
     def nats(self, x: Tensor, cond: Condition, drop: Drop = keep) -> Tensor:
         """log p of every value of maps: (N, C, H, W), or (N, 1, H, W) where a head gives whole pixels."""
-        return self.head.log_prob(self.net(self.inputs(x), self.context(cond), drop), x)
+        return self.head.log_prob(self.net(self.inputs(x), self.context(x, cond), drop), x)
 
-    def sample(self, rng: Rng, cond: Condition, options: AutoregressiveOptions, on_step: OnStep | None = None) -> Tensor:
-        """Pixels that the mask keeps are given; each new one knows the given and the new ones before it, not those after it."""
+    def pixel_by_pixel(
+        self,
+        rng: Rng,
+        context: Tensor | None,
+        options: AutoregressiveOptions,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """A map, (N, C, H, W). known: one of what is given where the mask is 0; each new value knows the given and the new ones before it,
+        not those after it."""
         (c, height, width), kind = self.size, next(self.parameters()).dtype
         u = rng.uniform(height, width, c, self.head.draws)
         x = torch.zeros(len(rng), c, height, width, dtype=kind, device=self.device)
         seen = Grown(x, height, width, self.inputs(x[:1]).shape[1], self.net.reach)
-        known, mask = self.known(cond, rng)
         with torch.autocast(self.device.type, enabled=False):  # a matrix product of a few rows gains nothing by half precision
-            context = self.context(cond)
             walk = self.net.walk(seen, context)
             for done, (row, column) in enumerate(walk.order(), 1):
                 whole = self.net(self.inputs(x), context)[:, :, row, column] if options.naive else None
@@ -147,13 +142,40 @@ class Causal(Model, Completer):
                 seen.inside[:, row, column] = self.inputs(pixel)
                 if on_step:
                     on_step(done, height * width)
+        return x
+
+
+class Drawing(Causal, Completer):
+    """One that makes images from nothing, of a class where it knows any, or from known pixels."""
+
+    Options = AutoregressiveOptions
+
+    def __init__(self, config: AutoregressiveConfig, size: tuple[int, int, int], levels: int, inputs: int):
+        super().__init__(config, size, levels, inputs, config.embedding if config.classes else 0)
+        self.requires = frozenset({"label"} if config.classes else ())
+        self.accepts = self.requires | {"image", "mask"}
+        self.label = nn.Embedding(len(config.classes) + 1, config.embedding) if config.classes else None  # the last is the null class
+
+    def context(self, x: Tensor | None, cond: Condition) -> Tensor | None:
+        return None if self.label is None else self.label(cond.label)[:, :, None, None]
+
+    def shown(self, x: Tensor, cond: Condition) -> Tensor:
+        """The images of maps; known pixels as they are."""
+        return x
+
+    def known(self, cond: Condition, rng: Rng) -> tuple[Tensor | None, Tensor | None]:
+        """A map of what is given, and where it is not: 1 = to be made, (N, 1, H, W)."""
+        return (None, None) if cond.image is None else (self.seen(cond.image, rng.fork("known")), cond.mask)
+
+    def sample(self, rng: Rng, cond: Condition, options: AutoregressiveOptions, on_step: OnStep | None = None) -> Tensor:
+        x = self.pixel_by_pixel(rng, self.context(None, cond), options, *self.known(cond, rng), on_step)
         return self.shown(x, cond)
 
     def evaluations(self, options: AutoregressiveOptions) -> int:
         return math.prod(self.size[1:]) if options.naive else 1
 
 
-class Autoregressive(Causal, Likelihood):
+class Autoregressive(Drawing, Likelihood):
     """Pixel after pixel: the probability of an image is exact."""
 
     tag = "exact"
@@ -168,7 +190,7 @@ class Autoregressive(Causal, Likelihood):
         return self.nats(self.seen(x, rng), cond).flatten(1).sum(1)
 
 
-class CodePrior(Causal):
+class CodePrior(Drawing):
     """Code after code of an autoencoder: the second of two stages."""
 
     def __init__(self, config: CodesConfig):
@@ -196,6 +218,55 @@ class CodePrior(Causal):
     def shown(self, x: Tensor, cond: Condition) -> Tensor:
         made = self.autoencoder.from_codes(to_levels(x[:, 0], self.levels))
         return made if cond.image is None else cond.image + cond.mask * (made - cond.image)
+
+
+class PixelUpscalerConfig(AutoregressiveConfig):
+    """scale: how many times larger pictures become. embedding: channels of what the network is told of the small one."""
+
+    kind: Literal["pixel-upscaler"] = "pixel-upscaler"
+    classes: tuple[()] = ()
+    binarise: Literal[False] = False
+    scale: Literal[2, 4, 8] = 4
+
+    def build(self) -> "PixelUpscaler":
+        if any(side % self.scale for side in self.shape[1:]):
+            raise ConfigError(
+                f"Pictures of {self.shape[1]} x {self.shape[2]} cannot be made {self.scale} times smaller: choose data.view.size."
+            )
+        return PixelUpscaler(self)
+
+
+class PixelUpscaler(Causal, Likelihood, Translator):
+    """p(large picture | small one): pixel after pixel, each told what the small picture shows there. It draws one of the pictures that the
+    small one may come from (reference 6); `upscaler.py` gives what they have in common."""
+
+    tag = "exact"
+    directions = ("large",)
+
+    def __init__(self, config: PixelUpscalerConfig):
+        super().__init__(config, config.shape, config.levels, config.shape[0] + 1, config.embedding)
+        self.scale, width = config.scale, config.embedding
+        self.eye = nn.Sequential(nn.Conv2d(config.shape[0], width, 3, padding=1), ResBlock(width), ResBlock(width))
+
+    def seen(self, x: Tensor, rng: Rng) -> Tensor:
+        return quantised(x, self.levels)
+
+    def told(self, small_: Tensor) -> Tensor:
+        """(N, C, h, w) to what each large pixel knows of it, (N, E, H, W)."""
+        return blocks(full(self.eye(small_.contiguous(memory_format=torch.channels_last))), self.scale)
+
+    def context(self, x: Tensor, cond: Condition) -> Tensor:
+        return self.told(small(x, self.scale))
+
+    def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
+        return self.nats(self.seen(x, rng), cond).flatten(1).sum(1)
+
+    def translate(self, x: Tensor, to: str = "large", options: AutoregressiveOptions = AutoregressiveOptions()) -> Tensor:  # noqa: B008
+        """A draw with seeds 0, 1, ... Raises ConfigError for pictures of another size than those it has learnt from."""
+        size = tuple(side // self.scale for side in self.config.shape[1:])
+        if x.shape[-2:] != size:
+            raise ConfigError(f"This model enlarges pictures of {size[1]} x {size[0]} pixels only, not {x.shape[-1]} x {x.shape[-2]}.")
+        return self.pixel_by_pixel(Rng(range(len(x)), x.device), self.told(x), options)
 
 
 class LikelihoodConfig(ObjectiveConfig):
@@ -228,3 +299,9 @@ class MaximumLikelihood(Objective):
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         bits, parts = self._bits(batch, step, keep)
         return {"loss": bits, **parts}
+
+    def preview(self, batch: Batch, step: Step) -> list[Tensor]:
+        if not isinstance(self.model, Translator):
+            return []
+        seen = small(batch.image, self.model.scale)
+        return [blocks(seen, self.model.scale), self.model.translate(seen), batch.image]

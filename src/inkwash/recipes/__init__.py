@@ -15,7 +15,7 @@ RECIPES = {
     "autoregressive": "inkwash.recipes.autoregressive:autoregressive",
     **{
         name: f"inkwash.recipes.autoregressive:{name.replace('-', '_')}"
-        for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer")
+        for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer", "pixel-upscaler")
     },
     "distill": "inkwash.recipes.distill:distill",
     "autoencoder": "inkwash.recipes.vae:autoencoder",

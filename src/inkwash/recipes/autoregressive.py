@@ -2,7 +2,7 @@
 
 from inkwash.core.config import ModelConfig
 from inkwash.data import Facts, View
-from inkwash.methods.autoregressive import AutoregressiveConfig, CodesConfig, LikelihoodConfig
+from inkwash.methods.autoregressive import AutoregressiveConfig, CodesConfig, LikelihoodConfig, PixelUpscalerConfig
 from inkwash.nn.causal_nets import CausalNet
 from inkwash.nn.causal_transformer import TransformerConfig
 from inkwash.nn.pixelcnn import GatedConfig, PixelCNNConfig
@@ -56,3 +56,12 @@ def codes(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     view = View(size=start.shape[1:], channels=start.shape[0])
     model = CodesConfig(shape=start.shape, classes=facts.classes, net=TransformerConfig(), autoencoder=start)
     return config.model_copy(update={"data": DataConfig(source=source, view=view), "model": model, "part": "autoencoder"})
+
+
+def pixel_upscaler(source: str, facts: Facts) -> RunConfig:
+    """The default network, told of a picture four times smaller; sides that four does not divide are cut."""
+    config = autoregressive(source, facts)
+    size = (max(4, facts.height // 4 * 4), max(4, facts.width // 4 * 4))
+    model = PixelUpscalerConfig(shape=(facts.channels, *size), levels=facts.levels, net=config.model.net, fold=config.model.fold)
+    view = View(size=size, channels=facts.channels)
+    return config.model_copy(update={"data": DataConfig(source=source, view=view), "model": model})

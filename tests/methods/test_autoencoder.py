@@ -1,0 +1,103 @@
+"""A plain auto-encoder, and diffusion among the latents of one."""
+
+import pytest
+import torch
+
+from inkwash.core.batch import Condition
+from inkwash.core.errors import ConfigError
+from inkwash.inference.draw import draw
+from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
+from inkwash.methods.diffusion import DenoisingConfig, LatentConfig
+from inkwash.methods.vae import VAEConfig
+from inkwash.nn.grid_coder import GridConfig
+from inkwash.nn.unet import UNetConfig
+from tiny import batch_of, run_config, step_of, stir_, write_npz
+
+SHAPE = (1, 8, 12)
+
+
+@pytest.fixture
+def coder():
+    model = AutoencoderConfig(shape=SHAPE, latent=3, net=GridConfig(stride=4, width=8)).build()
+    stir_(model, 0.1)
+    return model.eval()
+
+
+@pytest.fixture
+def latent(coder):
+    config = LatentConfig(shape=SHAPE, net=UNetConfig(width=8, mults=(1,), fold=1), autoencoder=coder.config)
+    model = config.build()
+    stir_(model, 0.1)
+    return model.eval()
+
+
+def images(n=16):
+    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@torch.no_grad()
+def test_latents_come_out_centred_and_of_unit_spread(coder):
+    objective, x = ReconstructionConfig().build(coder), images(64)
+    for k in range(600):
+        objective._measure(coder.posterior(x)[0], step_of(64).__class__(0.5, k * 64, step_of(64).rng))
+    z = coder.encode(x)
+    assert z.shape == (64, 3, 2, 3) == (64, *coder.space)
+    torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), atol=0.02, rtol=0)
+    torch.testing.assert_close(z.square().mean((0, 2, 3)), torch.ones(3), atol=0.02, rtol=0)
+    torch.testing.assert_close(coder.decode(z), coder.picture(coder.posterior(x)[0]).clamp(-1, 1), atol=1e-5, rtol=0)
+
+
+def test_the_divergence_is_that_of_a_gaussian_from_the_standard_one(coder):
+    x = images()
+    mean, log_var = coder.posterior(x)
+    q, p = torch.distributions.Normal(mean, (log_var / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+    wanted = torch.distributions.kl_divergence(q, p).flatten(1).sum(1).mean() / (8 * 12)
+    objective = ReconstructionConfig(kl=0.3).build(coder)
+    loss, parts = objective.loss("main", batch_of(x), step_of(16))
+    assert parts["kl"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert loss.item() == pytest.approx(parts["error"].item() + 0.3 * wanted.item(), rel=1e-5)
+
+
+def test_without_divergence_it_is_plain_there_is_no_noise(coder):
+    x = images()
+    loss, _ = ReconstructionConfig(kl=0).build(coder).loss("main", batch_of(x), step_of(16))
+    wanted = (coder.picture(coder.posterior(x)[0]) - x).square().mean()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    noisy, _ = ReconstructionConfig(kl=1e-9).build(coder).loss("main", batch_of(x), step_of(16))
+    assert abs(noisy.item() - wanted.item()) > 1e-4
+
+
+def test_diffusion_happens_among_latents_and_leaves_the_autoencoder_alone(latent):
+    x = images()
+    objective = DenoisingConfig().build(latent)
+    loss, _ = objective.loss("main", batch_of(x), step_of(16))
+    loss.backward()
+    assert latent.space == (3, 2, 3) and latent.net is objective.phases()[0].trains[0]
+    assert all(p.grad is None for p in latent.autoencoder.parameters())
+    assert all(p.grad is not None for p in latent.net.parameters())
+
+
+def test_samples_are_decoded_and_known_pixels_come_back(latent):
+    made = draw(latent, range(3), latent.Options(steps=3))
+    assert made.shape == (3, *SHAPE) and made.abs().max() <= 1
+    x, mask = images(3), torch.zeros(3, 1, 8, 12)
+    mask[..., :5] = 1
+    for options in ({}, {"rounds": 1}):
+        out = draw(latent, range(3), latent.Options(steps=3, **options), cond=Condition(image=x, mask=mask))
+        assert torch.equal(out[..., 5:], x[..., 5:]) and not torch.equal(out[..., :5], x[..., :5])
+
+
+@pytest.mark.parametrize("options", [{"clamp": True}, {"size": (16, 16)}, {"tile": 4}])
+def test_what_is_refused_among_latents(latent, options):
+    with pytest.raises(ConfigError, match="Among latents"):
+        draw(latent, [0], latent.Options(**options))
+
+
+def test_a_model_without_a_map_of_latents_is_refused():
+    with pytest.raises(ConfigError, match="'vae' model has no map"):
+        LatentConfig(shape=SHAPE, autoencoder=VAEConfig(shape=SHAPE)).build()
+
+
+def test_the_recipe_begins_from_an_autoencoder(tmp_path):
+    config = run_config("latent", write_npz(tmp_path / "a.npz"))
+    assert config.part == "autoencoder" and config.model.autoencoder.kind == "autoencoder"
