@@ -231,6 +231,30 @@ TABLES = {
             "vqvae.dead": {"en": "512 codes, `objective.revive=0`", "zh": "512 个码，`objective.revive=0`"},
         },
     ),
+    "latent": (
+        {"en": "Fashion-MNIST, 20 minutes in all", "zh": "Fashion-MNIST，共 20 分钟"},
+        {
+            "psnr": {"en": "PSNR of what comes back, dB", "zh": "还原图的 PSNR，dB"},
+            "fd": {"en": "FD of samples", "zh": "采样的 FD"},
+            "seconds_per_image": {"en": "sampling, s/image", "zh": "采样，秒/张"},
+        },
+        {
+            "latent.pixels": {"en": "`diffusion`", "zh": "`diffusion`"},
+            "latent.kl": {"en": "`autoencoder`, `latent-diffusion`", "zh": "`autoencoder`、`latent-diffusion`"},
+        },
+    ),
+    "sequence": (
+        {"en": "10 frames from 10, 1000 clips", "zh": "由 10 帧预测 10 帧，1000 段片子"},
+        {"mse": {"en": "squared error a frame", "zh": "每帧平方误差"}, "ssim": {"en": "SSIM", "zh": "SSIM"}},
+        {
+            "sequence.copy": {"en": "moving digits, the last frame repeated", "zh": "移动数字，重复最后一帧"},
+            "sequence.conv": {"en": "`sequence`", "zh": "`sequence`"},
+            "sequence.lstm": {"en": "`sequence-lstm`", "zh": "`sequence-lstm`"},
+            "sequence.true": {"en": "`sequence`, only true frames in training", "zh": "`sequence`，训练时只看真实的帧"},
+            "sequence.scenes_copy": {"en": "moving scenes, the last frame repeated", "zh": "移动场景，重复最后一帧"},
+            "sequence.scenes": {"en": "`sequence`", "zh": "`sequence`"},
+        },
+    ),
     "gmm": (
         {"en": "Fashion-MNIST", "zh": "Fashion-MNIST"},
         {
