@@ -2,8 +2,9 @@
 
     python tools/make_pictures.py [--runs DIR] [--paintings DIR] [--out docs/pictures]
 
-The runs are called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, few (distilled from the first), night (cyclegan from
-scenes by day to scenes by night), srgan and demo; and editing/ is as benchmarks/editing.py writes it. The paintings are those of PAINTINGS,
+The runs are called fashion-diffusion, fashion-gan, fashion-vae, cifar-diffusion, mnist-autoregressive, rbm, gmm, hmm, vqvae, autoencoder,
+sequence, few (distilled from the first), night (cyclegan from scenes by day to scenes by night), srgan and demo; and editing/ is as
+benchmarks/editing.py writes it. The paintings are those of PAINTINGS,
 whose makers died long ago. What is not there is passed over. Then run tools/fill_figures.py, which puts the pictures that exist into the
 pages.
 """
@@ -15,7 +16,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from inkwash.core.batch import Condition
 from inkwash.core.pixels import from_uint8
+from inkwash.core.rng import Rng
+from inkwash.data import Dataset, Loader, View, open_source
 from inkwash.data.decode import as_rgb, opened
 from inkwash.data.scenes import ScenesSource, Settings, captions, render, sample
 from inkwash.inference.load import load
@@ -25,7 +29,7 @@ from inkwash.inference.upscale import enlarge, translate, upscale
 from inkwash.metrics.features.catalog import perceptual
 from inkwash.nn.resize import resize
 
-RUNS = ("fashion-diffusion", "fashion-gan", "fashion-vae", "cifar-diffusion")
+RUNS = ("fashion-diffusion", "fashion-gan", "fashion-vae", "cifar-diffusion", "mnist-autoregressive", "rbm", "gmm", "hmm")
 PAINTINGS = ("vg_starry_night", "the_scream", "wave_crop", "vg_la_cafe")  # Van Gogh, Munch, Hokusai, Van Gogh
 DETAIL = ("vg_self", 254, 314, 212)  # a painting, and x, y and side of a detail of it
 MOST = 400_000  # bytes of one picture
@@ -97,6 +101,29 @@ def few_steps(teacher: Path, student: Path, path: Path) -> None:
     write(path, grid(torch.cat(images), columns=10, smallest=56), {"model": few.name, "teacher": loaded.name, "seeds": "0 to 19"})
 
 
+@torch.no_grad()
+def coded(run: Path, path: Path, count: int = 10) -> None:
+    """Held-out images, and what comes back; below, of an auto-encoder, what random latents decode to."""
+    loaded = load(run, precision="fp32")
+    x = Loader(Dataset(open_source(loaded.data["source"], "test"), View.parse(loaded.data["view"])), count, augment=False).batch_at(0).image
+    rows = [x, loaded.model.reconstruct(x, Condition())]
+    if hasattr(loaded.model, "space"):
+        rows.append(loaded.model.decode(Rng(range(count)).normal(*loaded.model.space)))
+    write(path, grid(torch.cat(rows), columns=count, smallest=56), {"model": loaded.name, "of": "held-out images"})
+
+
+def continued(run: Path, path: Path, count: int = 2) -> None:
+    """Held-out clips, and below each what is made of its first half; every other frame."""
+    loaded = load(run)
+    data = Dataset(open_source(loaded.data["source"], "test"), View.parse(loaded.data["view"]))
+    clips = Loader(data, count, augment=False).batch_at(0).image
+    known = clips.shape[1] // 2
+    with torch.no_grad(), loaded.precision.autocast(loaded.model.device):
+        made = loaded.model.predict(clips[:, :known], clips.shape[1] - known, Rng(range(count))).float()
+    rows = torch.stack([clips, torch.cat([clips[:, :known], made], 1)], 1)[:, :, ::2]  # (count, 2, F / 2, C, H, W)
+    write(path, grid(rows.flatten(0, 2), columns=rows.shape[2]), {"model": loaded.name, "known": known})
+
+
 def stacked(pictures: list[np.ndarray]) -> torch.Tensor:
     """uint8 pictures (H, W, 3) to (N, 3, H, W) in [-1, 1]."""
     return from_uint8(torch.from_numpy(np.stack(pictures))).permute(0, 3, 1, 2)
@@ -160,6 +187,9 @@ def main() -> None:
             samples(run, args.out / f"{name}.png")
         else:
             print(f"no {run}: {name}.png is left as it is")
+    for name, show in {"vqvae": coded, "autoencoder": coded, "sequence": continued}.items() if args.runs else ():
+        if (run := args.runs / name).is_dir():
+            show(run, args.out / f"{name}.png")
     if args.runs and (student := args.runs / "few").is_dir():
         few_steps(args.runs / RUNS[0], student, args.out / "few.png")
     if args.runs and (night := args.runs / "night").is_dir():
