@@ -27,7 +27,7 @@ from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, Sequence
-from inkwash.core.objective import Objective
+from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.nn.layers import full
 from inkwash.nn.pyramid import Encoder, PyramidConfig
@@ -137,9 +137,8 @@ class Frames(Objective):
         super().__init__(config, model)
         self.log_spread = nn.Parameter(torch.tensor(-1.0))  # of the error, on the scale of pixels
 
-    def phases(self):
-        (main,) = super().phases()
-        return [type(main)(main.name, (self.model, self))]
+    def phases(self) -> list[Phase]:
+        return [Phase("main", (self.model, self))]
 
     def refuse(self, batch: Batch) -> None:
         if batch.image.ndim != 5:
