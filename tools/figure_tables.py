@@ -304,7 +304,10 @@ TABLES = {
             "mnist.vae": {"en": "`vae`, 30 minutes (a bound)", "zh": "`vae`，30 分钟（界）"},
             "mnist.iwae": {"en": "the same, 50 draws (a bound)", "zh": "同上，50 次抽样（界）"},
             "mnist.long": {"en": "`autoregressive`, 125 minutes", "zh": "`autoregressive`，125 分钟"},
-            "mnist.stochastic": {"en": "stochastic binarisation: `autoregressive`, 30 minutes", "zh": "随机二值化：`autoregressive`，30 分钟"},
+            "mnist.stochastic": {
+                "en": "stochastic binarisation: `autoregressive`, 30 minutes",
+                "zh": "随机二值化：`autoregressive`，30 分钟",
+            },
         },
     ),
     "bits": (
