@@ -310,6 +310,19 @@ TABLES = {
             },
         },
     ),
+    "latents": (
+        {"en": "`scenes` of one object, 500 pictures", "zh": "单个物体的 `scenes`，500 张图"},
+        {
+            "colour": {"en": "became red", "zh": "变成红色"},
+            "shape": {"en": "kept its shape", "zh": "形状不变"},
+            "mig": {"en": "mutual information gap", "zh": "互信息差"},
+        },
+        {
+            "latents.vae": {"en": "`vae`, the difference added once", "zh": "`vae`，差值加一次"},
+            "latents.more": {"en": "one and a half times", "zh": "加一倍半"},
+            "latents.beta": {"en": "`objective.beta=4`, once", "zh": "`objective.beta=4`，加一次"},
+        },
+    ),
     "bits": (
         {"en": "Fashion-MNIST of 256 levels, 10 minutes of one core", "zh": "256 级的 Fashion-MNIST，单核 10 分钟"},
         {"bits": {"en": "bits/dim", "zh": "比特/维"}, "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"}},
