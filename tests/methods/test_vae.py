@@ -10,6 +10,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import weighed
 from inkwash.inference.draw import image_rng
 from inkwash.methods.vae import ELBOConfig, VAEConfig
+from inkwash.nn.levels import discretised_logistic
 from inkwash.nn.pyramid import PyramidConfig
 from tiny import batch_of, step_of, stir_
 
@@ -78,3 +79,23 @@ def test_several_draws_have_no_weight_of_the_divergence():
     loss.backward()
     assert all(p.grad is not None for p in model.encoder.parameters())
     assert parts["nats"].item() == pytest.approx(loss.item() * 16 * math.log(2), rel=1e-5)
+
+
+@torch.no_grad()
+def test_one_scale_for_all_pixels_is_a_distribution_of_levels():
+    config = VAEConfig(shape=(1, 4, 4), latent=2, scale="shared", net=NET)
+    model = config.build().eval()
+    stir_(model, 0.2)
+    z = torch.zeros(256, 2)
+    mean, log_scale = model.pixels(z, None)
+    assert mean.shape == log_scale.shape == (256, 1, 4, 4) and len(log_scale.unique()) == 1
+    every = (torch.arange(256.0) / 127.5 - 1)[:, None, None, None].expand(-1, 1, 4, 4)
+    nats = discretised_logistic(every, mean, log_scale).exp().sum(0)
+    torch.testing.assert_close(nats, torch.ones(1, 4, 4), atol=1e-4, rtol=0)
+
+
+def test_the_shared_scale_learns():
+    model = VAEConfig(shape=(1, 4, 4), latent=2, scale="shared", net=NET).build()
+    loss, _ = ELBOConfig().build(model).loss("main", batch_of(binary()), step_of(3))
+    loss.backward()
+    assert model.log_scale.grad.abs() > 0

@@ -33,13 +33,15 @@ from inkwash.nn.pyramid import Decoder, Encoder, PyramidConfig
 
 
 class VAEConfig(ModelConfig):
-    """shape: (C, H, W). latent: how many numbers. likelihood: of pixels given the latent."""
+    """shape: (C, H, W). latent: how many numbers. likelihood: of pixels given the latent. scale: of the logistic, one for each pixel of
+    each image, or one for all, learnt (reference 4)."""
 
     kind: Literal["vae"] = "vae"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     classes: tuple[str, ...] = ()
     latent: int = Field(64, ge=1)
     likelihood: Literal["logistic", "bernoulli"] = "logistic"
+    scale: Literal["pixel", "shared"] = "pixel"
     net: PyramidConfig = PyramidConfig()
 
     def build(self) -> "VAE":
@@ -64,8 +66,9 @@ class VAE(Model, Sampler, Importance, Autoencoder):
         c, height, width = config.shape
         self.accepts = self.requires = frozenset({"label"} if config.classes else ())
         self.levels = 256 if config.likelihood == "logistic" else 2
-        outputs = 2 * c if config.likelihood == "logistic" else c
+        outputs = 2 * c if config.likelihood == "logistic" and config.scale == "pixel" else c
         d = config.latent
+        self.log_scale = nn.Parameter(torch.tensor(-2.0)) if config.likelihood == "logistic" and config.scale == "shared" else None
         self.label = nn.Embedding(len(config.classes) + 1, d) if config.classes else None  # the last is the null class
         self.prior_of = nn.Embedding(len(config.classes) + 1, 2 * d) if config.classes else None
         if self.prior_of is not None:
@@ -92,6 +95,8 @@ class VAE(Model, Sampler, Importance, Autoencoder):
         out = self.decoder(e).float()
         if self.config.likelihood == "bernoulli":
             return out.sigmoid() * 2 - 1, None
+        if self.log_scale is not None:
+            return out, self.log_scale.clamp(-7, 3).expand(out.shape)
         mean, log_scale = out.chunk(2, dim=1)
         return mean, (log_scale - 2).clamp(-7, 3)
 
