@@ -16,7 +16,7 @@ from inkwash.nn.causal_transformer import TransformerConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.quantisers import CodebookConfig, FSQConfig
 from inkwash.recipes.start import configure
-from tiny import make_trainer, run_config, step_of, stir_, write_npz
+from tiny import make_trainer, named_gradients, run_config, step_of, stir_, write_npz
 
 NET = GridConfig(width=4, most=8, blocks=1)
 
@@ -128,3 +128,19 @@ def test_a_prior_begins_from_its_run_and_leaves_it_as_it_is(tmp_path):
         configure("codes", source)
     x = t.model.eval().seen(torch.zeros(1, 1, 8, 8), image_rng([0]))
     assert t.model.nats(x, t.loader.batch_at(0, 1).cond).shape == (1, 1, 2, 2)
+
+
+def test_a_critic_at_its_side(tmp_path):
+    """Critic, penalty and maker take turns; codes move in the maker's turn only; only the maker's loss reaches the model."""
+    t = make_trainer(run_config("vqvae", write_npz(tmp_path / "a.npz")).override({"objective.adversary": {"weight": 0.1}}), 0.05)
+    assert [p.name for p in t.phases] == ["critic", "penalty", "generator"]
+    batch = t.loader.batch_at(0)
+    for phase in t.phases:
+        before = t.objective.chosen.clone()
+        gradients = named_gradients(t, phase, batch)
+        assert gradients and all(name.startswith("model.") == (phase.name == "generator") for name in gradients)
+        assert torch.equal(before, t.objective.chosen) == (phase.name != "generator")
+    loss, parts = t.objective.loss("generator", batch, t.moment("generator", batch))
+    wanted = parts["error"] + parts["fooled"] + 0.25 * parts["away"]
+    torch.testing.assert_close(loss.detach(), wanted)
+    assert set(t.validate(t.data)) == {"valid/error"}

@@ -9,7 +9,8 @@ vector of the batch is. FSQ has no codes to learn: numbers are rounded. To draw 
 (`inkwash train codes --from RUN`).
 
 References: 1. van den Oord et al. 2017, Neural Discrete Representation Learning. 2. Razavi et al. 2019, VQ-VAE-2. 3. Mentzer et al. 2023,
-Finite Scalar Quantization. 4. Dhariwal et al. 2020, Jukebox, section 3.1 (codes that are put back to use).
+Finite Scalar Quantization. 4. Dhariwal et al. 2020, Jukebox, section 3.1 (codes that are put back to use). 5. Esser et al. 2021, Taming
+Transformers for High-Resolution Image Synthesis (VQGAN).
 """
 
 from collections.abc import Iterable
@@ -23,7 +24,8 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.model import Autoencoder, Codes, Model
-from inkwash.core.objective import Objective
+from inkwash.core.objective import Objective, Phase
+from inkwash.nn.critics import AdversaryConfig, patch_watch
 from inkwash.nn.grid_coder import GridConfig, GridDecoder, GridEncoder
 from inkwash.nn.layers import full
 from inkwash.nn.quantisers import Codebook, CodebookConfig, QuantiserConfig
@@ -57,8 +59,12 @@ class VQVAE(Model, Autoencoder, Codes):
     def encode(self, x: Tensor) -> Tensor:
         return full(self.encoder(x)).permute(0, 2, 3, 1)  # (N, h, w, D)
 
+    def picture(self, z: Tensor) -> Tensor:
+        """What the decoder makes of a grid, (N, h, w, D) to (N, C, H, W), not yet held within [-1, 1]."""
+        return full(self.decoder(z.permute(0, 3, 1, 2)))
+
     def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
-        return full(self.decoder(z.permute(0, 3, 1, 2))).clamp(-1, 1)
+        return self.picture(z).clamp(-1, 1)
 
     def codes(self, x: Tensor) -> Tensor:
         return self.quantiser.codes_of(self.encode(x))
@@ -73,13 +79,15 @@ class VQVAE(Model, Autoencoder, Codes):
 
 class VQConfig(ObjectiveConfig):
     """commitment: weight of keeping vectors near their codes. decay: of the moving averages, a step. revive: codes that are chosen less
-    often than this share of an equal share are put where a vector of the batch is.
+    often than this share of an equal share are put where a vector of the batch is. adversary: a critic beside the squared error, which
+    alone blurs what the codes do not say (reference 5).
     """
 
     kind: Literal["vq"] = "vq"
     commitment: float = Field(0.25, ge=0)
     decay: float = Field(0.99, gt=0, lt=1)
     revive: float = Field(0.03, ge=0, lt=1)
+    adversary: AdversaryConfig | None = None
 
     def build(self, model: VQVAE) -> "VQ":
         return VQ(self, model)
@@ -95,8 +103,18 @@ class VQ(Objective):
         if self.book is not None:
             self.register_buffer("chosen", torch.zeros(self.book.size))  # share of vectors that chose a code, averaged; all begin unused,
             self.register_buffer("sums", torch.zeros_like(self.book.codes))  # so that the first batch places them
+        self.adversary = config.adversary.build(model.config.shape[0]) if config.adversary else None
+
+    def phases(self) -> list[Phase]:
+        return self.adversary.phases(self.model) if self.adversary else super().phases()
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        if phase == "penalty":
+            return self.adversary.penalty(batch.image)
+        if phase == "critic":
+            with torch.no_grad():
+                made = self.model.picture(self.model.quantiser(self.model.encode(batch.image))[0])
+            return self.adversary.judge(batch.image, made)
         z = self.model.encode(batch.image)  # (N, h, w, D)
         if self.book is not None:
             self._move(z.detach(), step)
@@ -104,12 +122,16 @@ class VQ(Objective):
 
     def _error(self, x: Tensor, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         q, codes = self.model.quantiser(z)
-        error = F.mse_loss(self.model.decoder(q.permute(0, 3, 1, 2)).float(), x)
+        made = self.model.picture(q)
+        loss = error = F.mse_loss(made, x)
         parts = {"error": error.detach(), "used": self._used(codes)}
-        if self.book is None:
-            return error, parts
-        away = (z - self.book.vectors(codes)).square().mean()
-        return error + self.config.commitment * away, {**parts, "away": away.detach()}
+        if self.adversary is not None:
+            fooled = self.adversary.fooled(x, made)
+            loss, parts["fooled"] = loss + fooled, fooled.detach()
+        if self.book is not None:
+            away = (z - self.book.vectors(codes)).square().mean()
+            loss, parts["away"] = loss + self.config.commitment * away, away.detach()
+        return loss, parts
 
     def _used(self, codes: Tensor) -> Tensor:
         """Perplexity of the codes in use, as a share of all."""
@@ -136,6 +158,8 @@ class VQ(Objective):
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         loss, parts = self._error(batch.image, self.model.encode(batch.image))
+        if self.adversary is not None:  # what the critic of the day thinks is no figure to choose by, nor is the error, which blurs
+            return {"error": parts["error"]}
         return {"loss": loss, "error": parts["error"]}  # what is in use depends on how many are looked at
 
     @torch.no_grad()
@@ -143,5 +167,6 @@ class VQ(Objective):
         return [batch.image, self.model.reconstruct(batch.image, batch.cond)]
 
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
-        if progress > 0.2 and figures.get("main/used", 1.0) < 0.05:
+        yield from patch_watch(figures, progress)
+        if progress > 0.2 and figures.get("main/used", figures.get("generator/used", 1.0)) < 0.05:
             yield "the codes collapse: few of them are chosen; try model.quantiser.kind=fsq, or a larger batch"

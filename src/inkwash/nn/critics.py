@@ -18,7 +18,7 @@ from inkwash.core.config import Config
 from inkwash.core.objective import Phase
 from inkwash.nn.conv import Conv3x3
 from inkwash.nn.dcgan import DCGANConfig, MLPConfig
-from inkwash.nn.games import slope
+from inkwash.nn.games import GAMES, slope
 from inkwash.nn.layers import Down, pad_to_multiple
 from inkwash.nn.pyramid import PyramidConfig
 
@@ -109,3 +109,45 @@ class PatchCritic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.pixel_unshuffle(pad_to_multiple(x, self.stride), 2)
         return self.layers(self.stem(x.contiguous(memory_format=torch.channels_last))).flatten(1).float()
+
+
+class AdversaryConfig(Config):
+    """weight: of being taken for real, beside the other terms of a loss. loss: the game. r1: weight of the penalty on the critic's slope at
+    real pictures; penalty_every: steps between penalties."""
+
+    weight: float = Field(0.03, gt=0)
+    loss: Literal["non-saturating", "least-squares", "hinge", "relativistic"] = "non-saturating"
+    r1: float = Field(1.0, gt=0)
+    penalty_every: int = Field(8, ge=1)
+    critic: PatchConfig = PatchConfig(width=32, levels=2)
+
+    def build(self, channels: int) -> "Adversary":
+        return Adversary(self, channels)
+
+
+class Adversary(nn.Module):
+    """A critic of patches at the side of an objective that has a loss of its own (Esser et al. 2021, Taming Transformers, equation 7)."""
+
+    def __init__(self, config: AdversaryConfig, channels: int):
+        super().__init__()
+        self.config, self.game = config, GAMES[config.loss]
+        self.critic = PatchCritic(config.critic, channels)
+
+    def phases(self, model: nn.Module) -> list[Phase]:
+        """critic, penalty, generator."""
+        return patch_phases(self.critic, model, self.config.penalty_every)
+
+    def penalty(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return patch_penalty([self.critic], [x], self.config.r1, self.config.penalty_every)
+
+    def judge(self, x: Tensor, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's loss."""
+        real, fake = self.critic(x), self.critic(made.detach())
+        loss = self.game.critic(real, fake).mean()
+        return loss, {"loss": loss.detach(), "accuracy": (real > fake).float().mean()}
+
+    def fooled(self, x: Tensor, made: Tensor) -> Tensor:
+        """What the maker's loss gets, weighed."""
+        with torch.no_grad():
+            real = self.critic(x) if self.game.paired else None
+        return self.config.weight * self.game.generator(real, self.critic(made)).mean()
