@@ -227,6 +227,7 @@ TABLES = {
         },
         {
             "vqvae.codebook": {"en": "512 codes", "zh": "512 个码"},
+            "vqvae.plain": {"en": "512 codes, without a critic", "zh": "512 个码，不用判别器"},
             "vqvae.fsq": {"en": "FSQ, 1000 codes", "zh": "FSQ，1000 个码"},
             "vqvae.dead": {"en": "512 codes, `objective.revive=0`", "zh": "512 个码，`objective.revive=0`"},
         },

@@ -4,6 +4,7 @@ from inkwash.data import Facts, View
 from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.vae import ELBOConfig, VAEConfig
 from inkwash.methods.vqvae import VQConfig, VQVAEConfig
+from inkwash.nn.critics import AdversaryConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.training import DataConfig, RunConfig, TrainConfig
@@ -28,12 +29,12 @@ def vae(source: str, facts: Facts) -> RunConfig:
 
 
 def vqvae(source: str, facts: Facts) -> RunConfig:
-    """A grid of codes, one for 4 x 4 pixels, or for 8 x 8 from 128 pixels on."""
+    """A grid of codes, one for 4 x 4 pixels, or for 8 x 8 from 128 pixels on; a critic at its side (none: objective.adversary=null)."""
     shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=VQVAEConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
-        objective=VQConfig(),
+        objective=VQConfig(adversary=AdversaryConfig(weight=0.1)),
         train=TrainConfig(batch=64, optimizer="muon", samples=32),
     )
 
