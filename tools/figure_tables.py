@@ -296,7 +296,7 @@ TABLES = {
         {"en": "Nats of 10,000 test images of MNIST, one core", "zh": "MNIST 10,000 张测试图的 nats，单核训练"},
         {
             "nats": {"en": "nats", "zh": "nats"},
-            "parameters": {"en": "parameters", "zh": "参数"},
+            "parameters": {"en": "parameters, M", "zh": "参数，百万"},
             "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"},
         },
         {
