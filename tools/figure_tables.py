@@ -320,7 +320,7 @@ TABLES = {
         },
         {
             "latents.vae": {"en": "`vae`, the difference added once", "zh": "`vae`，差值加一次"},
-            "latents.more": {"en": "one and a half times", "zh": "加一倍半"},
+            "latents.more": {"en": "a quarter more of it", "zh": "多加四分之一"},
             "latents.beta": {"en": "`objective.beta=4`, once", "zh": "`objective.beta=4`，加一次"},
         },
     ),
