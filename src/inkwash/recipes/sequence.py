@@ -13,7 +13,7 @@ def _with(net: ClipNet, source: str, facts: Facts, fold: int) -> RunConfig:
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=SequenceConfig(shape=shape, net=net, eye=PyramidConfig(width=16, most=64, fold=fold)),
         objective=FramesConfig(),
-        train=TrainConfig(batch=16, warm_up=500, samples=8, validate_images=128),
+        train=TrainConfig(batch=16, optimizer="muon", lr=2e-3, warm_up=500, samples=8, validate_images=128),
     )
 
 
