@@ -18,8 +18,8 @@ from tiny import batch_of, clips_of, facts_of, make_trainer, run_config, step_of
 NETS = {"convlstm": ConvLSTMConfig(width=8, fold=2), "lstm": LSTMConfig(width=16, hidden=12)}
 
 
-def model_of(net="convlstm", latent=0, shape=(1, 8, 10)):
-    config = SequenceConfig(shape=shape, latent=latent, hidden=10, eye=PyramidConfig(width=4, most=8), net=NETS[net])
+def model_of(net="convlstm", latent=0, shape=(1, 8, 10), likelihood="gaussian"):
+    config = SequenceConfig(shape=shape, likelihood=likelihood, latent=latent, hidden=10, eye=PyramidConfig(width=4, most=8), net=NETS[net])
     model = config.build()
     stir_(model, 0.1)
     return model.eval()
@@ -40,13 +40,15 @@ def test_a_step_is_that_of_an_lstm():
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("likelihood, off", [("gaussian", 1e-6), ("bernoulli", 0.02)])
 @pytest.mark.parametrize("net", NETS)
-def test_an_untrained_network_repeats_the_last_frame(net):
+def test_an_untrained_network_repeats_the_last_frame(net, likelihood, off):
     torch.manual_seed(0)
-    model = SequenceConfig(shape=(1, 8, 10), net=NETS[net]).build()
+    model = SequenceConfig(shape=(1, 8, 10), net=NETS[net], likelihood=likelihood).build()
     x = clips()
+    x[:, -1, :, 0], x[:, -1, :, 1] = -1, 1  # the ends of the range, where a logit has none
     made = model.predict(x, 2, Rng(range(3)))
-    torch.testing.assert_close(made, x[:, -1:].expand(-1, 2, -1, -1, -1))
+    torch.testing.assert_close(made, x[:, -1:].expand(-1, 2, -1, -1, -1), atol=off, rtol=0)
 
 
 @pytest.mark.parametrize("latent", [0, 3])
@@ -106,14 +108,25 @@ class TestLoss:
         model, x = model_of(), clips()
         objective = FramesConfig(own=1.0).build(model)
         loss, parts = objective.loss("main", batch_of(x), step_of(3, 0.0))
-        memory, errors = model.begin(3), []
+        memory, errors, shown = model.begin(3), [], []
         for k in range(5):
             made, _, memory = model.advance(x[:, k], x[:, k + 1], None, memory)
             errors.append((made - x[:, k + 1]).square().mean())
+            shown.append((made.clamp(-1, 1) - x[:, k + 1]).square().mean())
         spread = objective.log_spread.exp()
         nats = torch.stack(errors).mean() / (2 * spread**2) + 0.5 * math.log(2 * math.pi) + objective.log_spread
         assert loss.item() == pytest.approx(nats.item() / math.log(2), rel=1e-5)
-        assert parts["error"].item() == pytest.approx(torch.stack(errors[2:]).mean().item(), rel=1e-5)
+        assert parts["error"].item() == pytest.approx(torch.stack(shown[2:]).mean().item(), rel=1e-5)
+
+    def test_of_a_bernoulli_is_the_probability_of_black_and_white(self):
+        model, x = model_of(likelihood="bernoulli"), clips().sign()
+        loss, _ = FramesConfig(own=1.0).build(model).loss("main", batch_of(x), step_of(3, 0.0))
+        memory, log_probs = model.begin(3), []
+        for k in range(5):
+            made, _, memory = model.advance(x[:, k], x[:, k + 1], None, memory)
+            log_probs.append(torch.distributions.Bernoulli(logits=made).log_prob((x[:, k + 1] + 1) / 2).mean())
+        assert loss.item() == pytest.approx(-torch.stack(log_probs).mean().item() / math.log(2), rel=1e-5)
+        torch.testing.assert_close(model.expected(made), 2 * torch.distributions.Bernoulli(logits=made).mean - 1)
 
     def test_at_the_end_it_is_fed_with_its_own(self):
         model, x = model_of(), clips() / 10  # nothing reaches the ends of the range, where predictions are clamped
@@ -154,8 +167,8 @@ def test_models_of_pictures_refuse_clips(kind, tmp_path):
         make_trainer(run_config(kind, source))
 
 
-@pytest.mark.parametrize("latent", [0, 2])
-def test_learns_what_moves(latent, tmp_path):
+@pytest.mark.parametrize("latent, likelihood", [(0, "gaussian"), (2, "gaussian"), (0, "bernoulli"), (2, "bernoulli")])
+def test_learns_what_moves(latent, likelihood, tmp_path):
     """Bars that move on by one place a frame: after a few steps it sees them coming, where copying is wrong everywhere."""
     x = np.zeros((16, 6, 8, 8, 1), np.uint8)
     for i in range(16):
@@ -163,7 +176,7 @@ def test_learns_what_moves(latent, tmp_path):
             x[i, k, :, (i + k) % 8] = 255
     np.savez(tmp_path / "bars.npz", train_x=x, test_x=x[:8])
     config = run_config("sequence", str(tmp_path / "bars.npz"), batch=16, steps=120, lr=1e-2)
-    t = make_trainer(config.override({"model.net.width": 16, "model.latent": latent, "objective.own": 0.5}))
+    t = make_trainer(config.override({"model.net.width": 16, "model.latent": latent, "model.likelihood": likelihood, "objective.own": 0.5}))
     assert facts_of(config.data.source).frames == 6
     t.run(lambda: None, lambda: None)
     figures = t.validate(t.data)

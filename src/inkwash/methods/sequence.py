@@ -1,6 +1,9 @@
 """Image sequences: an LSTM looks at a clip frame by frame, remembers, and draws the frame that comes next; fed with its own, it goes on.
 
-    h_t, x'_{t+1} = f(x_t, z_t, h_{t-1}),      loss = - log N(x_{t+1}; x'_{t+1}, s^2),      s learnt, one number
+    h_t, x'_{t+1} = f(x_t, z_t, h_{t-1}),      loss = - log p(x_{t+1} | x'_{t+1})
+
+p is a Gaussian of one learnt spread; or, for pictures that are nearly black and white, a Bernoulli distribution for every pixel, whose
+cross-entropy insists on a black background, which squared error hardly minds.
 
 Some tutorials call the plainest form RNNG: the recurrent module is an LSTM over whole frames, and a linear head draws the next one
 (`net.kind=lstm`). With convolutions for gates the same few weights serve every place, and things that move are learnt once for all places.
@@ -8,7 +11,7 @@ Some tutorials call the plainest form RNNG: the recurrent module is an LSTM over
 A future that cannot be known has an average, and the average of crisp pictures is a blur. A stochastic model (`latent` above 0) draws z_t:
 what happens that could not be foreseen. A posterior that sees the next frame teaches a prior that does not, and the loss becomes a bound:
 
-    loss = - log N(x_{t+1}; x'_{t+1}, s^2) + beta KL(q(z_t | x_1..t+1) || p(z_t | x_1..t))
+    loss = - log p(x_{t+1} | x'_{t+1}) + beta KL(q(z_t | x_1..t+1) || p(z_t | x_1..t))
 
 In training, frames after the first `known` ones are more and more the model's own, as they will be when it predicts.
 
@@ -22,6 +25,7 @@ from typing import Literal
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
@@ -35,11 +39,12 @@ from inkwash.nn.recurrent import ClipNet, ConvLSTMConfig, State, cell
 
 
 class SequenceConfig(ModelConfig):
-    """shape: (C, H, W) of a frame. latent: numbers drawn for each frame, 0 for a deterministic model. eye: what prior and posterior see
-    frames with."""
+    """shape: (C, H, W) of a frame. likelihood: of a pixel (bernoulli: greys count as chances of white). latent: numbers drawn for each
+    frame, 0 for a deterministic model. eye: what prior and posterior see frames with."""
 
     kind: Literal["sequence"] = "sequence"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     latent: int = Field(0, ge=0)
     hidden: int = Field(128, ge=1)
     eye: PyramidConfig = PyramidConfig(width=16, most=64, fold=4)
@@ -83,13 +88,15 @@ class FrameModel(Model, Sequence):
         return self.net.start(n, self.device), [(zero, zero), (zero, zero)]
 
     def advance(self, frame: Tensor, after: Tensor | None, noise: Tensor | None, memory: Memory) -> tuple[Tensor, Tensor, Memory]:
-        """From a frame to the next one, (N, C, H, W), and the divergence of posterior from prior, nats (N,).
+        """From a frame to the parameters of the next one (means, or logits of white), (N, C, H, W), and the divergence of posterior
+        from prior, nats (N,).
 
         after: the next frame, where it is known: z is then what it tells; without it, z is drawn from the prior. noise: (N, Z).
         """
         state, (before, behind) = memory
         if not self.config.latent:
-            made, state = self.net(frame, None, state)
+            change, state = self.net(frame, None, state)
+            made = self.parameters_of(frame) + change
             return made, made.new_zeros(len(made)), (state, [before, behind])
         mean, log_var, before = self.prior(self.eye(frame), before)
         kl = torch.zeros_like(mean)
@@ -97,8 +104,16 @@ class FrameModel(Model, Sequence):
             m, v, behind = self.posterior(self.eye(after), behind)
             kl = 0.5 * (((m - mean).square() + v.exp()) / log_var.exp() - 1 - v + log_var)
             mean, log_var = m, v
-        made, state = self.net(frame, mean + (log_var / 2).exp() * noise, state)
-        return made, kl.sum(1), (state, [before, behind])
+        change, state = self.net(frame, mean + (log_var / 2).exp() * noise, state)
+        return self.parameters_of(frame) + change, kl.sum(1), (state, [before, behind])
+
+    def parameters_of(self, frame: Tensor) -> Tensor:
+        """What `expected` turns back into the frame (nearly: logits have no end): an untrained network repeats it."""
+        return 2 * (0.99 * frame).atanh() if self.config.likelihood == "bernoulli" else frame
+
+    def expected(self, made: Tensor) -> Tensor:
+        """Parameters to the frame that is expected, in [-1, 1]."""
+        return (made / 2).tanh() if self.config.likelihood == "bernoulli" else made.clamp(-1, 1)
 
     def noise(self, frames: int, rng: Rng) -> list[Tensor | None]:
         """Of each frame, (N, Z)."""
@@ -111,8 +126,8 @@ class FrameModel(Model, Sequence):
             memory = self.advance(frames[:, k], frames[:, k + 1], noise[k], memory)[-1]
         frame = frames[:, -1]
         for k in range(n):
-            frame, _, memory = self.advance(frame, None, noise[known - 1 + k], memory)
-            frame = frame.clamp(-1, 1)
+            out, _, memory = self.advance(frame, None, noise[known - 1 + k], memory)
+            frame = self.expected(out)
             made.append(frame)
         return torch.stack(made, 1)  # (N, n, C, H, W)
 
@@ -135,7 +150,8 @@ class Frames(Objective):
 
     def __init__(self, config: FramesConfig, model: FrameModel):
         super().__init__(config, model)
-        self.log_spread = nn.Parameter(torch.tensor(-1.0))  # of the error, on the scale of pixels
+        if model.config.likelihood == "gaussian":
+            self.log_spread = nn.Parameter(torch.tensor(-1.0))  # on the scale of pixels
 
     def phases(self) -> list[Phase]:
         return [Phase("main", (self.model, self))]
@@ -159,17 +175,25 @@ class Frames(Objective):
         """own: chance that a frame after the known ones is the model's own."""
         count, known, memory = clip.shape[1] - 1, self.known(clip), self.model.begin(len(clip))
         mine, noise = rng.uniform(count) < own, self.model.noise(count, rng)
-        made, errors, divergence = clip[:, 0], [], 0.0
+        made, nats, errors, divergence = clip[:, 0], [], [], 0.0
         for k in range(count):
-            frame = torch.where(mine[:, k, None, None, None], made.clamp(-1, 1), clip[:, k]) if k >= known else clip[:, k]
-            made, kl, memory = self.model.advance(frame, clip[:, k + 1], noise[k], memory)
-            errors.append((made - clip[:, k + 1]).square().flatten(1).mean(1))
+            frame = torch.where(mine[:, k, None, None, None], made, clip[:, k]) if k >= known else clip[:, k]
+            out, kl, memory = self.model.advance(frame, clip[:, k + 1], noise[k], memory)
+            made = self.model.expected(out)
+            nats.append(self._nats(out, clip[:, k + 1]))
+            errors.append((made - clip[:, k + 1]).square().mean().detach())
             divergence = divergence + kl
-        error, scale = torch.stack(errors, 1), 1 / math.log(2)
-        nats = 0.5 * (error.mean() * (-2 * self.log_spread).exp() + math.log(2 * math.pi)) + self.log_spread
         rate = divergence.mean() / (count * clip[0, 0].numel())
-        parts = {"error": error[:, known - 1 :].mean(), **({"kl": divergence.mean() / count} if self.model.config.latent else {})}
-        return scale * (nats + self.config.beta * rate), {k: v.detach() for k, v in parts.items()}
+        loss = (torch.stack(nats).mean() + self.config.beta * rate) / math.log(2)
+        parts = {"error": torch.stack(errors[known - 1 :]).mean()}
+        return loss, {**parts, **({"kl": divergence.mean().detach() / count} if self.model.config.latent else {})}
+
+    def _nats(self, out: Tensor, true: Tensor) -> Tensor:
+        """- log p of a frame, the mean over pixels; for greys, the cross-entropy."""
+        if self.model.config.likelihood == "bernoulli":
+            return F.binary_cross_entropy_with_logits(out, (true + 1) / 2)
+        error = (out - true).square().mean() * (-2 * self.log_spread).exp()
+        return 0.5 * (error + math.log(2 * math.pi)) + self.log_spread
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Networks that go through a clip frame by frame: a state and a frame in, the next state and a guess at the next frame out."""
+"""Networks that go through a clip frame by frame: a state and a frame in, the next state and what changes in the frame out."""
 
 from typing import Annotated, Literal
 
@@ -66,13 +66,13 @@ class LSTMNet(nn.Module):
         return [(torch.zeros(n, self.hidden, device=device),) * 2 for _ in self.gates]
 
     def forward(self, frame: Tensor, z: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """(N, C, H, W) and (N, Z) to the next frame (N, C, H, W)."""
+        """(N, C, H, W) and (N, Z) to what is to be added to the frame, (N, C, H, W)."""
         x = frame.flatten(1) if z is None else torch.cat([frame.flatten(1), z], 1)
         x, new = F.silu(self.into(x)), []
         for gates, (h, c) in zip(self.gates, state):
             new.append(cell(gates(torch.cat([x, h.to(x.dtype)], 1)), c))
             x = new[-1][0]
-        return frame + full(self.out(x)).view(frame.shape), new
+        return full(self.out(x)).view(frame.shape), new
 
 
 class ConvLSTMNet(nn.Module):
@@ -96,7 +96,7 @@ class ConvLSTMNet(nn.Module):
         return [(zero, zero) for _ in self.gates]
 
     def forward(self, frame: Tensor, z: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """(N, C, H, W) and (N, Z) to the next frame (N, C, H, W): what changes is added to the frame that is there."""
+        """(N, C, H, W) and (N, Z) to what is to be added to the frame, (N, C, H, W)."""
         h, w = frame.shape[-2:]
         x = F.pixel_unshuffle(pad_to_multiple(frame, self.config.fold), self.config.fold)  # (N, C f^2, H / f, W / f)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
@@ -107,4 +107,4 @@ class ConvLSTMNet(nn.Module):
             new.append(cell(gates(torch.cat([norm_(x), hidden.to(x.dtype)], 1)), c))
             x = x + new[-1][0]
         x = F.pixel_shuffle(full(self.out(F.silu(self.norm(self.after(x))))), self.config.fold)
-        return frame + x[..., :h, :w], new
+        return x[..., :h, :w], new
