@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from inkwash.core.errors import ConfigError
+from inkwash.diffusion.estimator import Told
 from inkwash.inference.export import export_onnx
 from inkwash.inference.load import Loaded
 from tiny import make_trainer, run_config, write_npz
@@ -38,7 +39,7 @@ def test_onnxruntime_gives_the_same_estimate(tmp_path, classes, settings):
         given = {"x": x.numpy(), "t": t.numpy()} | ({"label": label.numpy()} if classes else {})
         (out,) = session.run(None, given)
         with torch.no_grad():
-            expected = from_us.model.estimate(x, t, label)[0]
+            expected = from_us.model.estimate(x, t, Told(label))[0]
         np.testing.assert_allclose(out, expected.numpy(), atol=2e-4, rtol=1e-4)
         assert expected.std() > 0.01
     known = {p.key: p.value for p in onnx.load(tmp_path / "deep" / "m.onnx").metadata_props}

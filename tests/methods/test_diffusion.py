@@ -134,9 +134,9 @@ def test_the_variance_under_guidance_is_that_of_the_class():
     options, rows = DiffusionOptions(solver="ddpm", steps=6, guidance=3.0), torch.tensor([1, 0])
     usual, inner, louder = draw(model, [3, 4], options, rows), model.predict, torch.zeros(3)
 
-    def predict(x, t, label):
-        out, share = inner(x, t, label)
-        return out, share + louder[label][:, None, None, None]
+    def predict(x, t, told):
+        out, share = inner(x, t, told)
+        return out, share + louder[told.label][:, None, None, None]
 
     model.predict = predict
     louder[2] = 3.0  # the null class
@@ -154,7 +154,7 @@ def test_repainting_takes_the_small_variance():
     for louder in (0.0, 3.0):
         model = make(learned_variance=True, path="vp-cosine", prediction="v")
         inner = model.predict
-        model.predict = lambda x, t, label, inner=inner, louder=louder: (inner(x, t, label)[0], inner(x, t, label)[1] + louder)
+        model.predict = lambda x, t, told, inner=inner, louder=louder: (inner(x, t, told)[0], inner(x, t, told)[1] + louder)
         images.append(draw(model, [3], DiffusionOptions(solver="ddpm", steps=6, rounds=2), cond=cond))
     assert torch.equal(*images)
 

@@ -7,6 +7,7 @@ from torch import nn
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
+from inkwash.diffusion.estimator import Told
 from inkwash.diffusion.grids import GRIDS
 from inkwash.diffusion.path import PATHS
 from inkwash.methods.diffusion import StudentConfig, StudentOptions
@@ -24,6 +25,7 @@ class Gaussian(nn.Module):
         self.path, self.draws = path, draws
         self.mean, self.std = nn.Parameter(torch.tensor(mean)), nn.Parameter(torch.tensor(std))
         self.config = type("Config", (), {"classes": ()})
+        self.accepts = frozenset()
 
     def default_options(self):
         return StudentOptions()
@@ -37,7 +39,13 @@ class Gaussian(nn.Module):
     def levels_of(self, t):
         return tuple(f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
 
-    def estimate(self, x, t, label):
+    def learns(self, batch, step, dropout):
+        return Told(step.drop(batch.cond.label, dropout, len(self.config.classes)))
+
+    def nothing(self, n):
+        return Told(torch.full((n,), len(self.config.classes)))
+
+    def estimate(self, x, t, told):
         a, s = self.levels_of(t)
         total = a * a * self.std**2 + s * s
         if self.draws:
@@ -64,10 +72,10 @@ def test_the_goal_lies_where_the_teachers_flow_ends(name):
     out.teacher.double(), out.model.double()
     a, _ = out.model.levels_of(start)
     x = a * MU + torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)).double()
-    known, _ = out.model.estimate(x, start, None)
-    wrong = (out.solved(x, start, None) - known).abs().max()
+    known, _ = out.model.estimate(x, start, Told())
+    wrong = (out.solved(x, start, Told()) - known).abs().max()
     out.config = out.config.override({"teacher_steps": 6})
-    assert wrong < 5e-3 and wrong < 0.1 * (out.solved(x, start, None) - known).abs().max()
+    assert wrong < 5e-3 and wrong < 0.1 * (out.solved(x, start, Told()) - known).abs().max()
 
 
 def test_overshoot_multiplies_the_extrapolation():
@@ -76,12 +84,12 @@ def test_overshoot_multiplies_the_extrapolation():
     ends, teacher = {}, Gaussian(path, MU, STD)
     for overshoot in (0.0, 1.0, 2.0):
         out = objective(path, MU, STD, teacher_steps=3, overshoot=overshoot)
-        ends[overshoot] = out.solved(x, torch.tensor([0.9]), None).item()
+        ends[overshoot] = out.solved(x, torch.tensor([0.9]), Told()).item()
     y, seen = x, []
     for t, t2 in ((0.9, 0.6), (0.6, 0.3)):
-        seen.append(teacher.estimate(y, torch.tensor([t]), None)[0])
+        seen.append(teacher.estimate(y, torch.tensor([t]), Told())[0])
         y = (1 - t2) * seen[-1] + t2 / t * (y - (1 - t) * seen[-1])
-    assert ends[0.0] == pytest.approx(teacher.estimate(y, torch.tensor([0.3]), None)[0].item(), abs=1e-6)
+    assert ends[0.0] == pytest.approx(teacher.estimate(y, torch.tensor([0.3]), Told())[0].item(), abs=1e-6)
     assert ends[2.0] - ends[1.0] == pytest.approx(ends[1.0] - ends[0.0], abs=1e-6) and ends[1.0] != ends[0.0]
 
 
@@ -137,19 +145,20 @@ class ByClass(Gaussian):
     def __init__(self, path):
         super().__init__(path, 0.0, STD)
         self.config.classes = ("a", "b")
+        self.accepts = frozenset({"label"})
 
-    def estimate(self, x, t, label):
-        mean, (a, s) = self.MEANS[label][:, None, None, None], self.levels_of(t)
+    def estimate(self, x, t, told):
+        mean, (a, s) = self.MEANS[told.label][:, None, None, None], self.levels_of(t)
         return mean + a * STD**2 / (a * a * STD**2 + s * s) * (x - a * mean) + 0 * self.mean, None
 
 
 def test_the_goal_knows_the_class_and_the_null_class_is_learned_too():
     path, label, t = PATHS["flow"], torch.tensor([0, 1, 2]), torch.full((3,), 0.999)
     out = Distillation(DistillationConfig(teacher_steps=20), ByClass(path))
-    ends = out.solved(torch.zeros(3, 1, 4, 4), t, label).mean((1, 2, 3))
+    ends = out.solved(torch.zeros(3, 1, 4, 4), t, Told(label)).mean((1, 2, 3))
     assert ends.tolist() == pytest.approx([-0.5, 0.5, 0.0], abs=0.02)
     seen = []
-    out.solved = lambda x, t, label: seen.append(label) or x
+    out.solved = lambda x, t, told: seen.append(told.label) or x
     n = 4000
     batch = Batch(torch.zeros(n, 1, 1, 1), Condition(label=torch.arange(n) % 2), torch.arange(n))
     out.loss("main", batch, Step(0.5, 0, Rng.of_rows(0, range(n), "main")))
@@ -161,10 +170,10 @@ def test_guidance_moves_the_goal_within_its_interval():
     path, label, x = PATHS["flow"], torch.tensor([1, 1, 2]), torch.full((3, 1, 2, 2), 0.3)
     out = Distillation(DistillationConfig(guidance=3.0, interval=(0.4, 0.6)), ByClass(path))
     t = torch.tensor([0.5, 0.7, 0.5])
-    plain, null = (out.teacher.estimate(x, t, k)[0] for k in (label, torch.full_like(label, 2)))
+    plain, null = (out.teacher.estimate(x, t, Told(k))[0] for k in (label, torch.full_like(label, 2)))
     wanted = torch.stack([null[0] + 3 * (plain[0] - null[0]), plain[1], null[2]])
-    torch.testing.assert_close(out.taught(x, t, label), wanted)
-    assert not torch.equal(out.solved(x, t, label)[0], Distillation(DistillationConfig(), ByClass(path)).solved(x, t, label)[0])
+    torch.testing.assert_close(out.taught(x, t, Told(label)), wanted)
+    assert not torch.equal(out.solved(x, t, Told(label))[0], Distillation(DistillationConfig(), ByClass(path)).solved(x, t, Told(label))[0])
     with pytest.raises(ConfigError, match="the lower one first"):
         DistillationConfig.parse({"interval": [0.6, 0.2]})
     with pytest.raises(ConfigError, match="trained with classes"):

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -88,6 +89,18 @@ class Sampler(ABC):
     def evaluations(self, options: Options) -> int:
         """Network evaluations that one image costs under these options."""
         return 1
+
+
+class Prompted(ABC):
+    """A sampler that may know what a text says; it does where it accepts tokens."""
+
+    @abstractmethod
+    def tokens(self, texts: SequenceOf[str], cut: bool = True) -> Tensor:
+        """int64 (N, L), on the CPU. cut: shorten what is too long; else raise ConfigError."""
+
+    @abstractmethod
+    def unknown(self, text: str) -> list[str]:
+        """Words of a text that it has never seen."""
 
 
 class Completer(Sampler):

@@ -1,15 +1,16 @@
 """The solvers' face to a network that estimates clean images: what every diffusion model samples with."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inkwash.core.batch import Condition
+from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Model, OnStep, Sampler
+from inkwash.core.model import Model, OnStep, Prompted, Sampler
 from inkwash.core.rng import Rng, mix
 from inkwash.diffusion.editing import repaint
 from inkwash.diffusion.grids import GRIDS, POINTS, chosen, local_errors
@@ -21,7 +22,24 @@ from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_time
 from inkwash.diffusion.solvers import SOLVERS
 
 
-class Estimator(Model, Sampler):
+class Told(NamedTuple):
+    """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any."""
+
+    label: Tensor | None = None
+    context: Tensor | None = None
+    mask: Tensor | None = None
+
+    def beside(self, other: "Told") -> "Told":
+        """The rows of both, the other's last."""
+        if self.context is None:
+            return Told(None if self.label is None else torch.cat([self.label, other.label]))
+        most = max(self.mask.shape[1], other.mask.shape[1])
+        context = torch.cat([F.pad(t.context, (0, 0, 0, most - t.mask.shape[1])) for t in (self, other)])
+        mask = torch.cat([F.pad(t.mask, (0, most - t.mask.shape[1])) for t in (self, other)])
+        return Told(None if self.label is None else torch.cat([self.label, other.label]), context, mask)
+
+
+class Estimator(Model, Sampler, Prompted):
     """A network that estimates clean images, D(x, t). space: (C, H, W) of where diffusion happens, as the images unless given."""
 
     Options = DiffusionOptions
@@ -29,11 +47,46 @@ class Estimator(Model, Sampler):
     def __init__(self, config: ModelConfig, space: tuple[int, int, int] | None = None):
         super().__init__(config)
         self.space = tuple(space or config.shape)
-        self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else [])})
+        self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else []), *(["tokens"] if config.text else [])})
         channels = self.space[0]
         self.path = PATHS[config.path]
         self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes))
+        self.text = config.text.build() if config.text else None
         self._own: tuple[Any, ...] = (None,)
+
+    def learnt(self) -> tuple[nn.Module, ...]:
+        """What training changes: an auto-encoder stays as it is."""
+        return (self.net,) if self.text is None else (self.net, self.text)
+
+    # ---- what it is told
+
+    def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
+        return self.text.tokens(texts, cut)
+
+    def unknown(self, text: str) -> list[str]:
+        return self.text.unknown(text)
+
+    def told(self, cond: Condition, n: int, instead: str = "") -> Told:
+        """For n rows. Where the condition has no text: `instead`."""
+        if self.text is None:
+            return Told(cond.label)
+        tokens = self.tokens([instead]).expand(n, -1).to(self.device) if cond.tokens is None else cond.tokens
+        return Told(cond.label, *self.text(tokens))
+
+    def learns(self, batch: Batch, step: Step, dropout: float) -> Told:
+        """What the rows of a batch are told while learning: one of its texts each, or its label, left out for about this share of rows."""
+        label = step.drop(batch.cond.label, dropout, len(self.config.classes))
+        if self.text is None:
+            return Told(label)
+        tokens = self.tokens(step.texts(batch.text, dropout)).to(self.device)
+        return self.told(Condition(label=label if self.config.classes else None, tokens=tokens), len(batch))
+
+    def nothing(self, n: int, instead: str = "") -> Told:
+        """For n rows: the null class, and the text that stands for none."""
+        null = torch.full((n,), len(self.config.classes), device=self.device) if self.config.classes else None
+        return self.told(Condition(label=null), n, instead)
+
+    # ---- what it estimates
 
     def to_latent(self, image: Tensor) -> Tensor:
         """Where diffusion happens: the pixels themselves. A latent model encodes here."""
@@ -43,11 +96,11 @@ class Estimator(Model, Sampler):
         """The inverse of `to_latent`: images in [-1, 1]."""
         return x.clamp(-1, 1)
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def predict(self, x: Tensor, t: Tensor, told: Told) -> tuple[Tensor, Tensor | None]:
         """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
         a, s = self.levels_of(t)
         scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
-        out = self.net(x * scale, t, label).float()
+        out = self.net(x * scale, t, *told).float()
         return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
 
     def levels_of(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,16 +108,16 @@ class Estimator(Model, Sampler):
         a, s = (f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
         return a, s
 
-    def estimate(self, x: Tensor, t: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def estimate(self, x: Tensor, t: Tensor, told: Told) -> tuple[Tensor, Tensor | None]:
         """D(x, t), and what the network says of the variance. Each row has its own t."""
-        out, share = self.predict(x, t, label)
+        out, share = self.predict(x, t, told)
         return clean(self.config.prediction, x, out, *self.levels_of(t), self.config.data_std), share
 
-    def denoiser(self, label: Tensor | None, shares: dict[float, Tensor] | None = None) -> Denoiser:
-        """D(x, t) under a label. shares: takes what is said of the variance at each t."""
+    def denoiser(self, told: Told, shares: dict[float, Tensor] | None = None) -> Denoiser:
+        """D(x, t). shares: takes what is said of the variance at each t."""
 
         def denoise(x: Tensor, t: float) -> Tensor:
-            out, share = self.predict(x, torch.full((len(x),), t, device=x.device), label)
+            out, share = self.predict(x, torch.full((len(x),), t, device=x.device), told)
             if shares is not None:
                 shares[t] = share
             return clean(self.config.prediction, x, out, *self.path.at(t)[1:], self.config.data_std)
@@ -78,7 +131,7 @@ class Estimator(Model, Sampler):
 
     def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
         repainted = cond.mask is not None and options.rounds > 0
-        options.refuse_idle(cond, bool(self.config.classes), "repaint" if repainted else "solver")
+        options.refuse_idle(cond, self.accepts, "repaint" if repainted else "solver")
         if options.grid == "own" and options.steps > POINTS:
             raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
         if repainted:
@@ -90,19 +143,19 @@ class Estimator(Model, Sampler):
         if options.solver == "ddpm" and self.config.learned_variance and options.tile:
             raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
 
-    def asked(self, cond: Condition, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
-        """The denoiser with everything that the options ask for."""
-        label, null = cond.label, len(self.config.classes)
-        denoise = self.denoiser(label, shares)
-        if self.branches(options) == 2 and label is not None:
-            both = self.denoiser(torch.cat([label, torch.full_like(label, null)]), shares)
+    def asked(self, cond: Condition, n: int, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
+        """The denoiser of n rows with everything that the options ask for."""
+        told = self.told(cond, n)
+        denoise = self.denoiser(told, shares)
+        if self.branches(options) == 2 and (told.label is not None or told.context is not None):
+            both = self.denoiser(told.beside(self.nothing(n, options.negative)), shares)
             denoise = guided(both, options.guidance, denoise, options.interval)
         if options.tile:
             denoise = tiled(denoise, (options.tile, options.tile), min(options.overlap, options.tile - 1))
         return clamped(denoise) if options.clamp else denoise
 
     def branches(self, options: DiffusionOptions) -> int:
-        return 2 if options.guidance != 1 and self.config.classes else 1
+        return 2 if options.guidance != 1 and (self.config.classes or self.text) else 1
 
     def grid(self, options: DiffusionOptions) -> Grid:
         """Where the solver's steps lie. An image to start from, at less than full strength, cuts the noisiest ones off."""
@@ -124,7 +177,7 @@ class Estimator(Model, Sampler):
             rng = Rng(range(16), self.device)
             label = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None
             x = self.path.at(self.path.start)[2] * rng.normal(*self.space)
-            self._own = (version, *local_errors(self.denoiser(label), x, self.path))
+            self._own = (version, *local_errors(self.denoiser(self.told(Condition(label=label), 16)), x, self.path))
         return self._own[1:]
 
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
@@ -135,7 +188,7 @@ class Estimator(Model, Sampler):
         repainted = mask is not None and options.rounds > 0
         shape = (self.space[0], *((options.size or self.space[1:]) if given is None else given.shape[-2:]))
         shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
-        denoise, grid = self.asked(cond, options, shares), self.grid(options)
+        denoise, grid = self.asked(cond, len(rng), options, shares), self.grid(options)
         noise = lambda: rng.normal(*shape)  # noqa: E731
         _, a, s = grid[0]
         x = s * noise()  # (N, C, H, W)
@@ -186,7 +239,8 @@ class Estimator(Model, Sampler):
     def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
         x = torch.zeros(2, *self.space, device=self.device)
         label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
-        return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label}
+        tokens = {} if self.text is None else {"tokens": self.tokens(["a", "a"]).to(self.device)}
+        return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label, **tokens}
 
 
 class _Estimate(nn.Module):
@@ -196,5 +250,6 @@ class _Estimate(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.model.estimate(x, t, label)[0]
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
+        told = Told(label) if tokens is None else Told(label, *self.model.text(tokens))
+        return self.model.estimate(x, t, told)[0]

@@ -25,7 +25,8 @@ Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]  # times at 
 
 class DiffusionOptions(Options):
     """solver: how to walk from noise to image, diffusers:NAME for one of its schedulers. steps: how many. grid: where they lie; shift: of
-    sigma in the grid "shifted"; rho: of "karras". guidance: 1 is off, above 1 exaggerates the class; interval: the times at which it acts.
+    sigma in the grid "shifted"; rho: of "karras". guidance: 1 is off, above 1 exaggerates class or text; interval: the times at
+    which it acts; negative: a text that it leads away from.
 
     eta: fresh noise in ddim (0 unless said) and dpmpp-2m (0.9 unless said, which corrects what the network gets wrong), 0 none to 1 as
     ddpm. overshoot: dpmpp-2m's extrapolation times this, 1 for the textbook's. order: unipc's. churn: noise that heun adds and removes.
@@ -40,6 +41,7 @@ class DiffusionOptions(Options):
     shift: float = Field(2.0, gt=0, allow_inf_nan=False)
     rho: float = Field(7.0, gt=0, allow_inf_nan=False)
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
+    negative: str = ""
     interval: Interval = (0.0, 1.0)
     eta: float | None = Field(None, ge=0, le=1)
     overshoot: float = Field(1.4, ge=0, le=4)
@@ -59,14 +61,17 @@ class DiffusionOptions(Options):
             raise ValueError(f"a solver is one of {', '.join(SOLVERS)}, or {FOREIGN}NAME")
         return value
 
-    def refuse_idle(self, cond: Condition, classes: bool, way: Way = "solver") -> None:
-        """Raise ConfigError for something that was asked for and cannot act. classes: whether the model knows any.
+    def refuse_idle(self, cond: Condition, accepts: frozenset[str], way: Way = "solver") -> None:
+        """Raise ConfigError for something that was asked for and cannot act. accepts: what the model can be told.
 
         way: what walks. "repaint" fills known pixels in along DDPM's chain, "inversion" is the way to noise and back.
         """
         walker, there_and_back = self.solver if way == "solver" else way, way == "inversion"
         of_its_own = "the way to noise and back has its own" if there_and_back else "RePaint walks DDPM's chain; with rounds=0 it acts"
-        unguided = "no class is asked for" if classes else "this model was trained without classes"
+        free = cond.label is None and cond.tokens is None
+        asked = [name for name, key in (("class", "label"), ("text", "tokens")) if key in accepts]
+        unguided = f"no {' or '.join(asked)} is asked for" if asked else "this model was trained without classes"
+        still = self.guidance == 1 or there_and_back or free
         idle = [
             ("solver", of_its_own, there_and_back or (way == "repaint" and self.solver != "ddpm")),
             ("grid", "the scheduler brings its own", walker.startswith(FOREIGN) and self.grid != "uniform"),
@@ -74,8 +79,10 @@ class DiffusionOptions(Options):
             ("shift", "only the grid 'shifted' takes it", self.grid != "shifted"),
             ("rho", "only the grid 'karras' takes it", self.grid != "karras"),
             ("guidance", "the way to noise and back cannot be guided", self.guidance != 1 and there_and_back),
-            ("guidance", unguided, self.guidance != 1 and cond.label is None),
-            ("interval", "there is no guidance", self.guidance == 1 or there_and_back or cond.label is None),
+            ("guidance", unguided, self.guidance != 1 and free),
+            ("interval", "there is no guidance", still),
+            ("negative", "this model reads no text", self.negative and "tokens" not in accepts),
+            ("negative", "there is no guidance", self.negative and still),
             ("eta", f"{walker} takes no share of fresh noise", walker not in ETA),
             ("overshoot", "only dpmpp-2m takes it", walker != "dpmpp-2m"),
             ("order", "only unipc takes it", walker != "unipc"),

@@ -20,10 +20,10 @@ Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weig
 """
 
 import math
-from typing import Any, Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from inkwash.core.batch import Batch, Condition, Step
@@ -40,6 +40,7 @@ from inkwash.diffusion.options import DiffusionOptions
 from inkwash.diffusion.path import Denoiser, Grid, PathName, Prediction, clean, stretch, target
 from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
+from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
 
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
@@ -49,7 +50,8 @@ ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
 class DiffusionConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`.
 
-    data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. options: this model's defaults.
+    data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
+    for a model that takes none; net.context is then its width. options: this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -60,14 +62,15 @@ class DiffusionConfig(ModelConfig):
     data_std: float = Field(0.5, gt=0)
     learned_variance: bool = False
     net: Net = UNetConfig()
+    text: TextConfig | None = None
     options: DiffusionOptions = DiffusionOptions()
 
-    @field_validator("net")
-    @classmethod
-    def _no_text(cls, value: Any) -> Any:
-        if value.context is not None:
-            raise ValueError("net.context is for models of text: nothing here would be attended to")
-        return value
+    @model_validator(mode="after")
+    def _context(self) -> Self:
+        width = self.text and self.text.width
+        if self.net.context != width:
+            raise ValueError(f"model.net.context is {self.net.context}, and what is attended to has a width of {width}: make them equal")
+        return self
 
     def build(self) -> "Diffusion":
         return Diffusion(self)
@@ -82,34 +85,34 @@ class Diffusion(Estimator, Likelihood, Density, Inverter):
         """The grid that is walked both ways: it stops at a little noise, which an image is taken for."""
         return karras(self.path, options.steps, 2e-3, end=False)
 
-    def unguided(self, cond: Condition, options: DiffusionOptions) -> Denoiser:
+    def unguided(self, cond: Condition, n: int, options: DiffusionOptions) -> Denoiser:
         """The denoiser of both ways: guidance would lead somewhere else than it came from."""
-        options.refuse_idle(cond, bool(self.config.classes), "inversion")
-        return self.asked(cond, options.override({"guidance": 1.0}))
+        options.refuse_idle(cond, self.accepts, "inversion")
+        return self.asked(cond, n, options.override({"guidance": 1.0}))
 
     def invert(self, x: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
-        noise = invert(self.unguided(cond, options), grid[-1][1] * self.to_latent(x), grid, ROUNDS, on_step)
+        noise = invert(self.unguided(cond, len(x), options), grid[-1][1] * self.to_latent(x), grid, ROUNDS, on_step)
         return noise / grid[0][2]
 
     def regenerate(self, noise: Tensor, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         grid = self.between(options)
-        x = SOLVERS["ddim"](self.unguided(cond, options), grid[0][2] * noise, grid, on_step=on_step)
+        x = SOLVERS["ddim"](self.unguided(cond, len(noise), options), grid[0][2] * noise, grid, on_step=on_step)
         return self.from_latent(x / grid[-1][1])
 
     def log_prob(self, x: Tensor, cond: Condition, rng: Rng) -> Tensor:
         """A lower bound: that of a chain of CHAIN steps, TERMS of which are drawn for each image (stratified, unbiased)."""
-        grid = karras(self.path, CHAIN, LOW, end=False)
+        grid, told = karras(self.path, CHAIN, LOW, end=False), self.told(cond, len(x))
         total = -prior_kl(x, *grid[0][1:])
         _, a, s = grid[-1]
-        d, _ = self.estimate(a * x + s * rng.normal(*x.shape[1:]), torch.full((len(x),), grid[-1][0], device=x.device), cond.label)
+        d, _ = self.estimate(a * x + s * rng.normal(*x.shape[1:]), torch.full((len(x),), grid[-1][0], device=x.device), told)
         total = total + discretised(x, d, torch.full_like(d, math.log(s / a)))
         points = torch.tensor(grid, dtype=torch.float64)  # (CHAIN + 1, 3)
         for k in range(TERMS):
             i = ((k + rng.uniform().cpu().double()) * CHAIN / TERMS).long().clamp(max=CHAIN - 1)  # (N,)
             here, there = (points[j, :, None, None, None].float().to(x.device).unbind(1) for j in (i, i + 1))
             z = here[1] * x + here[2] * rng.normal(*x.shape[1:])
-            d, share = self.estimate(z, here[0].flatten(), cond.label)
+            d, share = self.estimate(z, here[0].flatten(), told)
             total = total - step_kl(x, d, *here[1:], *there[1:], share) * (CHAIN / TERMS)
         return total
 
@@ -117,7 +120,7 @@ class Diffusion(Estimator, Likelihood, Density, Inverter):
         width = 2 / (self.levels - 1)
         x = x + width * (rng.uniform(*x.shape[1:]) - 0.5)
         probe = rng.integers(2, *x.shape[1:]).float() * 2 - 1
-        nats = flow_log_density(self.denoiser(cond.label), x, self.path, [probe], steps)
+        nats = flow_log_density(self.denoiser(self.told(cond, len(x))), x, self.path, [probe], steps)
         return nats + x[0].numel() * math.log(width)
 
 
@@ -196,8 +199,8 @@ class DenoisingConfig(ObjectiveConfig):
     """times: how t is drawn, "uniform" or "logit-normal" (sigmoid of a normal of this mean and std: log sigma, on flow and edm paths).
 
     weighting: of the squared error: "simple" leaves it as the prediction has it, "min-snr" and "edm" as in references 7 and 8.
-    label_dropout: share of rows. vlb: weight of the bound's terms at these times, where the variance is learned; with times "uniform"
-    their mean is the bound, in bits per dimension.
+    label_dropout: share of rows that learn without class or text. vlb: weight of the bound's terms at these times, where the variance
+    is learned; with times "uniform" their mean is the bound, in bits per dimension.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -216,7 +219,7 @@ class Denoising(Objective):
     """Weighted least squares on the model's own prediction, and the bound for a learned variance."""
 
     def phases(self) -> list[Phase]:
-        return [Phase("main", (self.model.net,))]  # an autoencoder stays as it is
+        return [Phase("main", self.model.learnt())]
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,)."""
@@ -229,9 +232,9 @@ class Denoising(Objective):
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
         a, s = model.levels_of(t)  # (N, 1, 1, 1)
-        label = step.drop(batch.cond.label, self.config.label_dropout, len(model.config.classes))
+        told = model.learns(batch, step, self.config.label_dropout)
         x = a * x0 + s * noise
-        out, share = model.predict(x, t, label)
+        out, share = model.predict(x, t, told)
         error = (out - target(model.config.prediction, x0, noise, a, s, model.config.data_std)).square().mean((1, 2, 3))  # (N,)
         loss = mse = (self.weight(a, s).flatten() * error).mean()
         parts = {"mse": mse.detach()}

@@ -30,6 +30,7 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective
+from inkwash.diffusion.estimator import Told
 from inkwash.diffusion.options import Interval
 from inkwash.diffusion.path import stretch, toward_rows
 
@@ -66,8 +67,8 @@ class Distillation(Objective):
         if options.steps != config.steps:
             raise ConfigError(f"objective.steps is {config.steps} and model.options.steps {options.steps}: sample where it learns.")
         self.times = [t for t, _, _ in model.grid(options)[:-1]]
-        if config.guidance != 1 and not model.config.classes:
-            raise ConfigError("objective.guidance needs a model that was trained with classes.")
+        if config.guidance != 1 and not model.accepts & {"label", "tokens"}:
+            raise ConfigError("objective.guidance needs a model that was trained with classes or texts.")
         self.teacher = copy.deepcopy(model).requires_grad_(False)
 
     def starts(self, step: Step) -> Tensor:
@@ -76,36 +77,36 @@ class Distillation(Objective):
         rest = ((u - self.config.ends) / max(1 - self.config.ends, 1e-6) * k).long().clamp(0, k - 1)
         return torch.tensor(self.times, device=u.device)[torch.where(u < self.config.ends, 0, rest)]
 
-    def taught(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+    def taught(self, x: Tensor, t: Tensor, told: Told) -> Tensor:
         """The teacher's D, guided where that is asked for."""
-        d, _ = self.teacher.estimate(x, t, label)
-        if self.config.guidance == 1 or label is None:
+        d, _ = self.teacher.estimate(x, t, told)
+        if self.config.guidance == 1:
             return d
-        null, _ = self.teacher.estimate(x, t, torch.full_like(label, len(self.model.config.classes)))
+        null, _ = self.teacher.estimate(x, t, self.teacher.nothing(len(x)))
         low, high = self.config.interval
         inside = ((low <= t) & (t <= high))[:, None, None, None]
         return d + inside * (self.config.guidance - 1) * (d - null)
 
     @torch.no_grad()
-    def solved(self, x: Tensor, start: Tensor, label: Tensor | None) -> Tensor:
+    def solved(self, x: Tensor, start: Tensor, told: Told) -> Tensor:
         """Where the teacher's flow leads from x, each row from a time of its own: DPM-Solver++(2M) in equal steps of t."""
         times = [start * (1 - k / self.config.teacher_steps) for k in range(self.config.teacher_steps)]
         before = h_before = None
         for t, t2 in pairwise(times):
-            d = self.taught(x, t, label)
+            d = self.taught(x, t, told)
             here, there = self.model.levels_of(t), self.model.levels_of(t2)
             h = (there[0] * here[1] / (there[1] * here[0])).log()  # the step in log-SNR, (N, 1, 1, 1)
             best = d if before is None else d + (d - before) * (self.config.overshoot * h / (2 * h_before))
             x, before, h_before = toward_rows(x, best, here, there), d, h
-        return self.taught(x, times[-1], label)  # the step into no noise
+        return self.taught(x, times[-1], told)  # the step into no noise
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         x0 = self.model.to_latent(batch.image)
-        label = step.drop(batch.cond.label, self.config.label_dropout, len(self.model.config.classes))
+        told = self.model.learns(batch, step, self.config.label_dropout)
         t = self.starts(step)
         a, s = self.model.levels_of(t)  # (N, 1, 1, 1)
         x = a * x0 + s * step.rng.normal(*x0.shape[1:])
-        guess, _ = self.model.estimate(x, t, label)
-        squared = (guess - self.solved(x, t, label)).square().mean((1, 2, 3))  # (N,)
+        guess, _ = self.model.estimate(x, t, told)
+        squared = (guess - self.solved(x, t, told)).square().mean((1, 2, 3))  # (N,)
         weight = stretch("flow", a, s).flatten()
         return (weight * (squared + SOFT).sqrt()).mean(), {"mse": squared.mean().detach()}
