@@ -29,7 +29,8 @@ from inkwash.training.trainer import Trainer
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
-KINDS = sorted(set(MODELS) - set(FITTED))
+READING = ("text",)  # recipes of kinds that are there already, but told by captions
+KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
 TAUGHT_BY = {"student": "distill", "translator": "pix2pix", "latent": "latent-diffusion"}  # kinds whose recipe has another name
 SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8, "stride": 2}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
@@ -95,9 +96,25 @@ def clips_of(source: str, frames: int = 4) -> str:
     return str(place)
 
 
+def captioned(source: str) -> str:
+    """A folder of an .npz's images with captions, beside it; a folder as it is."""
+    place = Path(source).with_suffix(".captioned")
+    if Path(source).is_dir() or place.exists():
+        return source if Path(source).is_dir() else str(place)
+    rows = ["file_name,text,split"]
+    arrays = dict(np.load(source))
+    for split in [s for s in ("train", "test") if f"{s}_x" in arrays]:
+        (place / split).mkdir(parents=True)
+        for i, image in enumerate(arrays[f"{split}_x"]):
+            Image.fromarray(image.squeeze()).save(place / split / f"{i:02d}.png")
+            rows += [f"{split}/{i:02d}.png,{text},{split}" for text in (f"a picture number {i % 5}", f"第{i % 5}张图")]
+    (place / "metadata.csv").write_text("\n".join(rows))
+    return str(place)
+
+
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
-    name = TAUGHT_BY.get(kind, kind)
+    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in READING else source
     more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
     return find(name)(source, known, **more)
 

@@ -23,6 +23,7 @@ def test_a_batch_is_cut_into_rows_with_everything_they_carry():
     assert len(b) == 4 and len(part) == 2
     assert torch.equal(part.image, b.image[2:]) and part.cond.label.tolist() == [2, 3]
     assert part.index.tolist() == [12, 13] and part.text == [("c", "d"), ("e",)]
+    assert b[[3, 1]].index.tolist() == [b.index[3].item(), b.index[1].item()] and b[[3, 1]].text == [b.text[3], b.text[1]]
     assert Batch(b.image, b.cond, b.index)[:1].text is None
 
 

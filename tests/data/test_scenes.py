@@ -116,3 +116,14 @@ def test_what_scenes_refuse():
     ):
         with pytest.raises(ConfigError, match=words):
             open_source("scenes", **options)
+
+
+def test_more_captions_tell_of_the_same_scene_and_need_no_picture(monkeypatch):
+    one, three = ScenesSource(count=4, objects=2), ScenesSource(count=4, objects=2, captions=3)
+    texts = three.text(1)
+    assert len(texts) == 6 and one.text(1) == (texts[0], texts[3]) and three.read(1).text == texts
+    assert one.fingerprint() != three.fingerprint()
+    monkeypatch.setattr("inkwash.data.scenes.source.render", None)
+    assert three.text(2)
+    with pytest.raises(ConfigError, match="at least 1 caption"):
+        ScenesSource(captions=0)

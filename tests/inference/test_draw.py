@@ -167,7 +167,7 @@ def test_a_request_is_served_with_the_facts_of_each_image(run, loaded):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"prompt": "a cat"}, "takes a class, not a prompt: one of dog, 黑 cat"),
+        ({"prompt": "a cat"}, "reads no text, so it takes no prompt; it takes a class, one of dog, 黑 cat"),
         ({"size": (9, 8)}, "makes images of 8 x 8 only"),
         ({"n": 0}, "ask for at least 1"),
         ({"label": "cow"}, "has no class 'cow'"),

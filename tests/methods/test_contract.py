@@ -180,10 +180,10 @@ class TestConditions:
             model.Options.parse({name + "x": 1})
 
     def test_rows_of_unknown_class_train(self, kind, tmp_path):
-        """A table that labels some images only: the others carry the null class."""
+        """A table that labels, and describes, some images only: the others carry the null class, and no text."""
         folder = write_folder(tmp_path / "a", 8, classes=())
-        rows = [f"{i:02d}.png,{'ab'[i % 2] if i < 5 else ''}" for i in range(8)]
-        (tmp_path / "a" / "metadata.csv").write_text("\n".join(["file_name,label", *rows]))
+        rows = [f"{i:02d}.png,{'ab'[i % 2] if i < 5 else ''},{'' if i % 3 else 'words'}" for i in range(8)]
+        (tmp_path / "a" / "metadata.csv").write_text("\n".join(["file_name,label,text", *rows]))
         t = make_trainer(run_config(kind, folder, batch=8))
         assert len(t.data.classes) == 2 and (t.data.labels == 2).any()
         t._batches = t.loader.stream()

@@ -126,8 +126,7 @@ def test_networks_start_at_zero_and_the_null_class_is_the_last(config):
 @pytest.mark.parametrize("config", NETS[1:])
 def test_networks_attend_to_a_context(config):
     """Cross-attention: what the mask hides does not matter, what it shows does, and gradients reach the tokens and every weight."""
-    config = config.model_copy(update={"context": 6})
-    net = stirred(config.build(2, 2, num_classes=2), 0.3).float()
+    net = stirred(config.build(2, 2, num_classes=2, context=6), 0.3).float()
     x, t, label = torch.randn(2, 2, 8, 8), torch.rand(2), torch.tensor([0, 1])
     context = torch.randn(2, 5, 6, requires_grad=True)
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)

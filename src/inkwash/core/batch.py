@@ -61,8 +61,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, rows: slice) -> "Batch":
-        text = None if self.text is None else self.text[rows]
+    def __getitem__(self, rows: slice | list[int]) -> "Batch":
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        text = None if self.text is None else [self.text[i] for i in chosen]
         return Batch(self.image[rows], self.cond[rows], self.index[rows], text)
 
     def to(self, device: torch.device | str) -> "Batch":

@@ -78,8 +78,11 @@ class FilesSource(Source):
         name = self._where(file)
         image = decode(self._store.read(file), name, self.frames, least)
         label = None if self._labels is None or self._labels[i] < 0 else int(self._labels[i])
-        captions = self._captions.get(file, ())
-        return Record(image, label, captions() if callable(captions) else captions, name)
+        return Record(image, label, self.text(i), name)
+
+    def text(self, i: int) -> tuple[str, ...]:
+        captions = self._captions.get(self.files[i], ())
+        return captions() if callable(captions) else captions
 
     def shape(self, i: int) -> tuple[int, ...]:
         file, name = self.files[i], self._where(self.files[i])

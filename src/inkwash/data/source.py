@@ -42,6 +42,10 @@ class Source(ABC):
         """The i-th record for someone who will shrink it to height x width: it may come at any size of at least four times that."""
         return self.read(i)
 
+    def text(self, i: int) -> tuple[str, ...]:
+        """The captions of the i-th record, without its image where the source knows how."""
+        return self.read(i).text
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash that changes when the data do: caches are keyed by it."""
@@ -79,6 +83,9 @@ class Few(Source):
 
     def read_for(self, i: int, height: int, width: int) -> Record:
         return self.source.read_for(int(self._at[i]), height, width)
+
+    def text(self, i: int) -> tuple[str, ...]:
+        return self.source.text(int(self._at[i]))
 
     def fingerprint(self) -> str:
         return f"{self.source.fingerprint()}-{len(self)}"

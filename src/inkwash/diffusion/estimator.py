@@ -50,7 +50,8 @@ class Estimator(Model, Sampler, Prompted):
         self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else []), *(["tokens"] if config.text else [])})
         channels = self.space[0]
         self.path = PATHS[config.path]
-        self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes))
+        context = config.text.width if config.text else None
+        self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
         self._own: tuple[Any, ...] = (None,)
 

@@ -12,6 +12,7 @@ from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, OnStep, Options, Sampler
 from inkwash.core.rng import Rng, mix
+from inkwash.data import Dataset
 
 
 def image_rng(seeds: Sequence[int], device: torch.device | str = "cpu") -> Rng:
@@ -24,6 +25,12 @@ def draw_labels(seeds: Sequence[int], counts: Sequence[int]) -> Tensor:
     ends = torch.tensor(counts, dtype=torch.float64).cumsum(0)
     u = Rng([mix(s, "label") for s in seeds]).uniform().double() * ends[-1]
     return torch.searchsorted(ends, u, right=True).clamp_(max=len(ends) - 1)
+
+
+def draw_texts(seeds: Sequence[int], data: Dataset) -> list[str]:
+    """A caption of the data for each seed, of which it is a function."""
+    texts = [data.text(mix(s, "row") % len(data)) for s in seeds]
+    return [row[mix(s, "text") % len(row)] if row else "" for s, row in zip(seeds, texts)]
 
 
 def draw(

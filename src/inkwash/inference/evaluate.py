@@ -26,6 +26,7 @@ from inkwash.data import Dataset, Loader, Source, View, open_source
 from inkwash.data.decode import to_channels
 from inkwash.data.files import FilesSource
 from inkwash.inference.clips import clip_rows
+from inkwash.inference.draw import draw_texts
 from inkwash.inference.features import MOST, features_of, thinned
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import FeatureNet, extract
@@ -201,7 +202,8 @@ def evaluate_model(
         for k in range(seeds):
             with watch(f"samples, seed {k}") as on_step:
                 start = time.perf_counter()
-                batches = loaded.sample_batches(n, k * 10**6, None, batch, on_step, **options)
+                prompts = draw_texts(range(k * 10**6, k * 10**6 + n), held_out) if "tokens" in loaded.model.accepts else None
+                batches = loaded.sample_batches(n, k * 10**6, None, batch, on_step, prompts, **options)
                 parts = []
                 for images in batches:
                     seconds += time.perf_counter() - start

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkwash.core.batch import Condition
 from inkwash.core.device import Precision, choose_device, choose_precision, keep_freed_memory
 from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
@@ -66,13 +67,14 @@ class Loaded:
         label: str | int | Tensor | None = None,
         batch: int = 64,
         on_step: OnStep | None = None,
+        prompt: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Tensor:
         """n images (n, C, H, W) in [-1, 1] from seeds seed, seed + 1, ...; further keywords are the model's own options.
 
-        Image i depends on seed + i alone, whatever n and batch are.
+        Image i depends on seed + i alone, whatever n and batch are. prompt: for all, or one for each.
         """
-        parts = list(self.sample_batches(n, seed, label, batch, on_step, **options))
+        parts = list(self.sample_batches(n, seed, label, batch, on_step, prompt, **options))
         return torch.cat(parts)
 
     def sample_batches(
@@ -82,12 +84,23 @@ class Loaded:
         label: str | int | Tensor | None = None,
         batch: int = 64,
         on_step: OnStep | None = None,
+        prompt: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Iterator[Tensor]:
         """`sample` batch by batch, so that memory does not grow with n."""
         seeds = range(seed, seed + n)
         labels = label if isinstance(label, Tensor) else self.labels(seeds, label)
-        return draw_batches(self.model, seeds, self.options(**options), labels, self.precision, batch, on_step)
+        cond = None
+        if prompt is not None:
+            cond = Condition(tokens=self.tokens([prompt] if isinstance(prompt, str) else prompt).expand(n, -1))
+        return draw_batches(self.model, seeds, self.options(**options), labels, self.precision, batch, on_step, cond)
+
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """int64 (N, L). Raises ConfigError for a model that reads no text, and for a prompt that is too long."""
+        if "tokens" not in self.model.accepts:
+            takes = f"; it takes a class, one of {', '.join(self.classes)}" if self.classes else ""
+            raise ConfigError(f"{self.name} reads no text, so it takes no prompt{takes}.")
+        return self.model.tokens(prompts, cut=False)
 
 
 def bundled() -> dict[str, Path]:

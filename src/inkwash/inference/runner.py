@@ -61,8 +61,8 @@ class Runner:
         """Serve one request batch by batch. Raises InkwashError, at once, where it cannot be served."""
         loaded = self.model(request.model)
         height, width = loaded.model.config.shape[1:]
-        if request.prompt is not None:
-            raise ConfigError(f"{loaded.name} takes a class, not a prompt: one of {', '.join(loaded.classes) or 'none'}.")
+        if request.prompt is not None and not request.prompt.strip():
+            raise ConfigError("The prompt is empty: say what to draw.")
         wishes = dict(request.options)
         if request.size not in (None, (height, width)):
             if "size" not in type(loaded.options()).model_fields:
@@ -73,8 +73,9 @@ class Runner:
         options = loaded.options(**wishes)
         height, width = getattr(options, "size", None) or (height, width)
         label = loaded.labels(range(request.seed, request.seed + request.n), request.label)
-        base = {"model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
-        batches = loaded.sample_batches(request.n, request.seed, label, request.batch, on_step, **wishes)  # refuses here, not later
+        said = {} if request.prompt is None else {"prompt": request.prompt}
+        base = {**said, "model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
+        batches = loaded.sample_batches(request.n, request.seed, label, request.batch, on_step, request.prompt, **wishes)  # refuses here
         return self._results(loaded, request, batches, label, base)
 
     def _results(self, loaded: Loaded, request: Request, batches: Iterator[Tensor], label: Tensor | None, base: dict) -> Iterator[Result]:

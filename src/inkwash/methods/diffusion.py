@@ -20,10 +20,10 @@ Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weig
 """
 
 import math
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from inkwash.core.batch import Batch, Condition, Step
@@ -51,7 +51,7 @@ class DiffusionConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`.
 
     data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
-    for a model that takes none; net.context is then its width. options: this model's defaults.
+    for a model that takes none. options: this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -64,13 +64,6 @@ class DiffusionConfig(ModelConfig):
     net: Net = UNetConfig()
     text: TextConfig | None = None
     options: DiffusionOptions = DiffusionOptions()
-
-    @model_validator(mode="after")
-    def _context(self) -> Self:
-        width = self.text and self.text.width
-        if self.net.context != width:
-            raise ValueError(f"model.net.context is {self.net.context}, and what is attended to has a width of {width}: make them equal")
-        return self
 
     def build(self) -> "Diffusion":
         return Diffusion(self)

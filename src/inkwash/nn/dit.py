@@ -16,10 +16,7 @@ from inkwash.nn.layers import Embedding, VectorLinear, attend, fourier, heads_of
 
 
 class DiTConfig(Config):
-    """width: of a token. blocks: how many. fold: side of a patch. head: channels of one head. mlp: hidden width, in widths.
-
-    context: width of the tokens that each block also attends to (cross-attention), None for none.
-    """
+    """width: of a token. blocks: how many. fold: side of a patch. head: channels of one head. mlp: hidden width, in widths."""
 
     kind: Literal["dit"] = "dit"
     width: int = Field(192, ge=4, multiple_of=4)
@@ -27,15 +24,15 @@ class DiTConfig(Config):
     fold: int = Field(2, ge=1)
     head: int = Field(96, ge=1)
     mlp: int = Field(4, ge=1)
-    context: int | None = Field(None, ge=1)
 
     @property
     def stride(self) -> int:
         """Sides are padded to a multiple of this."""
         return self.fold
 
-    def build(self, c_in: int, c_out: int, num_classes: int = 0) -> "DiT":
-        return DiT(self, c_in, c_out, num_classes)
+    def build(self, c_in: int, c_out: int, num_classes: int = 0, context: int | None = None) -> "DiT":
+        """context: width of the tokens that each block also attends to (cross-attention), None for none."""
+        return DiT(self, c_in, c_out, num_classes, context)
 
 
 def positions(height: int, width: int, d: int, device: torch.device | str = "cpu") -> Tensor:
@@ -48,7 +45,7 @@ def positions(height: int, width: int, d: int, device: torch.device | str = "cpu
 class DiTBlock(nn.Module):
     """Attention and an MLP, each x + gate f(scale norm(x) + shift), with scale, shift and gate from the embedding; starts as identity."""
 
-    def __init__(self, config: DiTConfig):
+    def __init__(self, config: DiTConfig, context: int | None = None):
         super().__init__()
         w = config.width
         self.heads = heads_of(w, config.head)
@@ -56,8 +53,8 @@ class DiTBlock(nn.Module):
         self.qkv, self.out = nn.Linear(w, 3 * w), nn.Linear(w, w)
         self.up, self.down = nn.Linear(w, config.mlp * w), nn.Linear(config.mlp * w, w)
         self.look = nn.ModuleList()
-        if config.context:
-            self.look.extend([nn.LayerNorm(w), nn.Linear(w, w), nn.Linear(config.context, 2 * w), zero_(nn.Linear(w, w))])
+        if context:
+            self.look.extend([nn.LayerNorm(w), nn.Linear(w, w), nn.Linear(context, 2 * w), zero_(nn.Linear(w, w))])
 
     def forward(self, x: Tensor, e: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """x: (N, T, D), e: (N, D), context: (N, L, C), mask: bool (N, L)."""
@@ -74,12 +71,12 @@ class DiTBlock(nn.Module):
 class DiT(nn.Module):
     """x: (N, C_in, H, W) of any size, t: (N,) in [0, 1], label: int64 (N,) with num_classes as the null class; to (N, C_out, H, W)."""
 
-    def __init__(self, config: DiTConfig, c_in: int, c_out: int, num_classes: int = 0):
+    def __init__(self, config: DiTConfig, c_in: int, c_out: int, num_classes: int = 0, context: int | None = None):
         super().__init__()
         self.config, w = config, config.width
         self.embed = Embedding(w, w, num_classes)
         self.stem = nn.Linear(c_in * config.fold**2, w)
-        self.layers = nn.ModuleList(DiTBlock(config) for _ in range(config.blocks))
+        self.layers = nn.ModuleList(DiTBlock(config, context) for _ in range(config.blocks))
         self.modulate = zero_(VectorLinear(w, 2 * w))
         self.head = zero_(nn.Linear(w, c_out * config.fold**2))
 

@@ -26,7 +26,6 @@ class UNetConfig(Config):
     blocks: residual blocks a level, on the way down and on the way up. fold: side of the squares of pixels that are folded into channels.
     fine: channels at full resolution, before folding and after unfolding.
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
-    context: width of the tokens that every place with self-attention also attends to (cross-attention), None for none.
     """
 
     kind: Literal["unet"] = "unet"
@@ -37,7 +36,6 @@ class UNetConfig(Config):
     fine: int = Field(16, ge=1)
     attention: tuple[int, ...] = ()
     head: int = Field(128, ge=1)
-    context: int | None = Field(None, ge=1)
 
     @field_validator("attention")
     @classmethod
@@ -51,8 +49,9 @@ class UNetConfig(Config):
         """Sides are padded to a multiple of this."""
         return self.fold * 2 ** (len(self.mults) - 1)
 
-    def build(self, c_in: int, c_out: int, num_classes: int = 0) -> "UNet":
-        return UNet(self, c_in, c_out, num_classes)
+    def build(self, c_in: int, c_out: int, num_classes: int = 0, context: int | None = None) -> "UNet":
+        """context: width of the tokens that every place with self-attention also attends to (cross-attention), None for none."""
+        return UNet(self, c_in, c_out, num_classes, context)
 
 
 class Looks(nn.Module):
@@ -91,7 +90,7 @@ class UNet(nn.Module):
     context: (N, L, D) and mask: bool (N, L), True = may be looked at.
     """
 
-    def __init__(self, config: UNetConfig, c_in: int, c_out: int, num_classes: int = 0):
+    def __init__(self, config: UNetConfig, c_in: int, c_out: int, num_classes: int = 0, context: int | None = None):
         super().__init__()
         self.config = config
         widths = [config.width * m for m in config.mults]
@@ -102,7 +101,7 @@ class UNet(nn.Module):
 
         def blocks(level: int) -> list[Block]:
             def looks() -> Looks | None:
-                return Looks(widths[level], config.head, config.context) if level in config.attention else None
+                return Looks(widths[level], config.head, context) if level in config.attention else None
 
             return [Block(widths[level], d, looks()) for _ in range(config.blocks)]
 
@@ -111,7 +110,7 @@ class UNet(nn.Module):
             if level:
                 self.down.append(Down(widths[level - 1], c))
             self.down.extend(blocks(level))
-        self.middle = nn.ModuleList([Block(c, d, Looks(c, config.head, config.context)), Block(c, d)])
+        self.middle = nn.ModuleList([Block(c, d, Looks(c, config.head, context)), Block(c, d)])
         for level, c in reversed(list(enumerate(widths))):
             self.up.extend(blocks(level))
             if level:

@@ -33,6 +33,7 @@ RECIPES = {
     "srgan": "inkwash.recipes.upscale:srgan",
     "style": "inkwash.recipes.translate:style",
     "upscaler": "inkwash.recipes.upscale:upscaler",
+    "text": "inkwash.recipes.text:text",
     "vae": "inkwash.recipes.vae:vae",
     "vqvae": "inkwash.recipes.vae:vqvae",
 }

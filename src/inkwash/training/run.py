@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import inkwash
-from inkwash.core.batch import Step
+from inkwash.core.batch import Condition, Step
 from inkwash.core.device import peak_memory
 from inkwash.core.errors import ConfigError, FileError, InkwashError
 from inkwash.core.files import fill_state, make_folder, read_json, save_model, settle_folder, write_text
@@ -23,7 +23,7 @@ from inkwash.core.model import Sampler
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader, open_source
 from inkwash.data.source import Few
-from inkwash.inference.draw import draw, draw_labels
+from inkwash.inference.draw import draw, draw_labels, draw_texts
 from inkwash.inference.pictures import grid, save_png
 from inkwash.training.alarms import check_samples, check_start
 from inkwash.training.card import card
@@ -193,7 +193,9 @@ class Run:
         t = self.trainer
         seeds = list(range(self.config.train.samples))
         label = draw_labels(seeds, self.data.label_counts().tolist()) if "label" in t.model.accepts else None
-        return draw(t.model, seeds, t.model.default_options(), label, t.precision)
+        cond = Condition(tokens=t.model.tokens(draw_texts(seeds, self.held_out or self.data))) if "tokens" in t.model.accepts else None
+        options = t.model.default_options()
+        return draw(t.model, seeds, options, label, t.precision, cond=cond)
 
     @torch.no_grad()
     def _previewed(self) -> tuple[Tensor, int]:

@@ -46,7 +46,8 @@ def moved(scene: Scene, draws: Draws, frames: int, speed: float) -> list[Scene]:
 
 
 class ScenesSource(Source):
-    """`count` scenes of one split. The label is the first object's place in `CLASSES`; texts are one caption in each language of `lang`.
+    """`count` scenes of one split. The label is the first object's place in `CLASSES`; texts are `captions` captions in each language of
+    `lang`.
 
     Scenes of "val" are drawn as those of "train". With `holdout` (unless given, not for `plain` scenes), "test" shows only scenes with a
     composition that the others never have. "all" draws without regard to that. look: one of `LOOKS`, for two kinds of picture of one world.
@@ -58,19 +59,21 @@ class ScenesSource(Source):
     classes = CLASSES
 
     def __init__(self, size: int = 32, count: int = 20_000, seed: int = 0, split: str = "train", objects: int | None = None,
-                 plain: bool = False, holdout: bool | None = None, lang: str = "en,zh",
+                 plain: bool = False, holdout: bool | None = None, lang: str = "en,zh", captions: int = 1,
                  look: str | None = None, frames: int = 0, speed: float = 0.04):  # fmt: skip
         self.name, self.split, self.size, self.count, self.seed = "scenes", canonical(split), size, count, seed
         self.lang = tuple(filter(None, (word.strip() for word in lang.split(","))))
         self.settings = Settings(objects, plain, not plain if holdout is None else holdout)
-        self.look, self.frames, self.speed = look, frames, speed
+        self.look, self.frames, self.speed, self.captions = look, frames, speed, captions
         if frames:
             check(frames, speed, "mirror")
         if look is not None and look not in LOOKS:
             raise ConfigError(f"scenes have no look {look!r}; {nearest(look, LOOKS)}")
         if count < 1:
             raise ConfigError(f"scenes need a count of at least 1, not {count}.")
-        captions(self.scene(0), self.lang)  # says at once what is wrong with any of these
+        if captions < 1:
+            raise ConfigError(f"scenes have at least 1 caption in each language, not {captions}.")
+        self.text(0)  # says at once what is wrong with any of these
 
     def __len__(self) -> int:
         return self.count
@@ -84,7 +87,13 @@ class ScenesSource(Source):
 
     def read(self, i: int) -> Record:
         scene = self.scene(i)
-        return Record(self._image(i, scene), scene.label, captions(scene, self.lang), f"scene {i} of seed {self.seed}")
+        return Record(self._image(i, scene), scene.label, self._captions(scene), f"scene {i} of seed {self.seed}")
+
+    def text(self, i: int) -> tuple[str, ...]:
+        return self._captions(self.scene(i))
+
+    def _captions(self, scene: Scene) -> tuple[str, ...]:
+        return captions(scene, self.lang, self.captions)
 
     def clip(self, i: int) -> list[Scene]:
         """The frames of the i-th clip as data."""
@@ -114,4 +123,5 @@ class ScenesSource(Source):
     def fingerprint(self) -> str:
         told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, asdict(self.settings), *filter(None, [self.look])]
         told += [self.frames, self.speed] if self.frames else []
+        told += [f"captions {self.captions}"] if self.captions != 1 else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -1,0 +1,41 @@
+"""Models that draw what is written."""
+
+from inkwash.core.errors import ConfigError
+from inkwash.data import Facts, View, open_source
+from inkwash.diffusion.options import DiffusionOptions
+from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
+from inkwash.nn.text import TextConfig
+from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
+from inkwash.nn.unet import UNetConfig
+from inkwash.training import DataConfig, RunConfig, TrainConfig
+
+READ = 20_000  # captions that a tokenizer is learnt from, at most
+
+
+def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
+    """The tokenizer of a source's captions, with room for the longest. Raises ConfigError where there are none."""
+    known = open_source(source)
+    step = max(1, len(known) // READ)
+    texts = [text for i in range(0, len(known), step) for text in known.text(i)]
+    if not texts:
+        raise ConfigError(
+            f"{source} has no captions to learn from: a folder needs metadata.csv (file_name, text), or a .txt beside each image."
+        )
+    config = learn_tokenizer(texts, merges)
+    longest = max(len(config.build().encode(text)) for text in texts)
+    return config.model_copy(update={"length": min(256, max(16, -(-(longest + 1) // 16) * 16 + 16))})
+
+
+def text(source: str, facts: Facts) -> RunConfig:
+    """Diffusion on pixels that attends to the words of a caption."""
+    short, reader = min(facts.height, facts.width), TextConfig(tokenizer=tokenizer_of(source))
+    fold = 1 if short <= 12 else 2 if short <= 40 else 4
+    net = UNetConfig(width=128, mults=(1, 2), blocks=2, fold=fold, attention=(1,))
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
+        model=DiffusionConfig(
+            shape=(facts.channels, facts.height, facts.width), net=net, text=reader, options=DiffusionOptions(guidance=2.0)
+        ),
+        objective=DenoisingConfig(mean=-0.4),
+        train=TrainConfig(batch=64, optimizer="muon", lr=1.5e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
+    )
