@@ -29,6 +29,7 @@ from inkwash.inference.clips import clip_rows
 from inkwash.inference.draw import draw_texts
 from inkwash.inference.features import MOST, features_of, thinned
 from inkwash.inference.load import Loaded
+from inkwash.inference.prompts import prompt_rows
 from inkwash.metrics.features.base import FeatureNet, extract
 from inkwash.metrics.frechet import Moments, frechet_distance, moments
 from inkwash.metrics.kid import kid
@@ -38,7 +39,7 @@ from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
-METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim")
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim", "prompts")
 DISTANCES = frozenset(METRICS[:4])
 PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
 FEW = 2000  # samples whose nearest training image is looked for; and images for likelihoods and reconstructions, beside distances
@@ -125,6 +126,7 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
         able |= {"bpd"} if isinstance(loaded.model, Likelihood) else set()
         able |= {"iwae"} if isinstance(loaded.model, Importance) and not is_auto(metrics) else set()
         able |= {"density"} if isinstance(loaded.model, Density) and not is_auto(metrics) else set()  # minutes: only where asked for
+        able |= {"prompts"} if "tokens" in loaded.model.accepts and not is_auto(metrics) else set()
         able |= {"codes"} if isinstance(loaded.model, Codes) else set()
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
@@ -183,17 +185,18 @@ def evaluate_model(
 ) -> Report:
     """Measure a model. seeds: sampling seeds; with more than one, a figure is their mean and its spread their deviation.
 
-    Of a model that continues clips, the options are those of `clip_rows`.
+    Of a model that continues clips, the options are those of `clip_rows`. Raises ConfigError for measures that cannot be.
     """
     if isinstance(loaded.model, Continues):
-        table = Table(f"{loaded.name} ({loaded.kind}) on {data}")
-        for row, figures in clip_rows(loaded, data, n, metrics, batch, watch, **options).items():
-            table.add(row, *figures)
-        return Report(table)
-    names = wanted(metrics, loaded)
+        return _rows(f"{loaded.name} ({loaded.kind}) on {data}", clip_rows(loaded, data, n, metrics, batch, watch, **options))
+    names, title = wanted(metrics, loaded), f"{loaded.name} ({loaded.kind}) on {data}"
+    if names == ["prompts"]:
+        return _rows(title, prompt_rows(loaded, data, n, seeds, batch, watch, **options))
+    if "prompts" in names:
+        raise ConfigError("Prompts have a table of their own: ask for --metrics prompts alone.")
     view = View.parse(loaded.data["view"]) if "view" in loaded.data else _view_of(loaded)
     train, held_out = open_pair(data, view)
-    report = Report(Table(f"{loaded.name} ({loaded.kind}) on {data}"))
+    report = Report(Table(title))
     if distances := [m for m in names if m in DISTANCES]:
         known = reference(net, train, held_out, n, watch)
         distances = report.possible(distances, min(n, len(known.held_out)), is_auto(metrics))
@@ -217,6 +220,13 @@ def evaluate_model(
     if exact := [m for m in names if m not in DISTANCES]:
         report.table.add(loaded.name, *held_out_figures(loaded, held_out, min(n, FEW) if distances else n, exact, batch, watch))
     return report
+
+
+def _rows(title: str, rows: dict[str, list[Figure]]) -> Report:
+    table = Table(title)
+    for row, figures in rows.items():
+        table.add(row, *figures)
+    return Report(table)
 
 
 def _view_of(loaded: Loaded) -> View:

@@ -1,5 +1,6 @@
 """`scenes`: a small procedural world with exact ground truth, made for image generation, and `parse`, which reads it back."""
 
+from inkwash.data.scenes.agree import Agreement, agree
 from inkwash.data.scenes.language import captions
 from inkwash.data.scenes.parse import parse
 from inkwash.data.scenes.render import masks, render
@@ -23,7 +24,7 @@ from inkwash.data.scenes.world import (
 )  # fmt: skip
 
 __all__ = [
-    "BACKGROUNDS", "CLASSES", "COLOURS", "RELATIONS", "SHAPES", "SIMPLE", "SIZES", "SPLITS", "TEXTURES", "Background", "Object", "Scene",
-    "ScenesSource", "Settings", "Unreadable", "captions", "describe", "facts", "held_out", "holds", "masks", "parse", "render", "sample",
-    "split_of",
+    "BACKGROUNDS", "CLASSES", "COLOURS", "RELATIONS", "SHAPES", "SIMPLE", "SIZES", "SPLITS", "TEXTURES", "Agreement", "Background",
+    "Object", "Scene", "ScenesSource", "Settings", "Unreadable", "agree", "captions", "describe", "facts", "held_out", "holds", "masks",
+    "parse", "render", "sample", "split_of",
 ]  # fmt: skip
