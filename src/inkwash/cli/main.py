@@ -37,6 +37,32 @@ def start(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command(rich_help_panel=MAKE)
+def draw(
+    prompt: Annotated[str, typer.Argument(help="What to draw, in English, in Chinese, or in both.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture; the next ones count up.")] = 0,
+    size: Annotated[str | None, typer.Option("--size", help="64, or width x height as 96x64.", show_default=False)] = None,
+    model: Annotated[str, typer.Option("--model", help="A model by name, or a run.")] = "scenes-64",
+    out: Annotated[str, typer.Option("--out", help="A PNG file for one picture, or a folder.")] = "drawn",
+    negative: Annotated[str | None, typer.Option("--negative", help="What not to draw.", show_default=False)] = None,
+    solver: Solver = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
+    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Draw what is written."""
+    from inkwash.cli.draw import run
+
+    named = {"negative": negative, "solver": solver, "steps": steps, "guidance": guidance}
+    named = {k: v for k, v in named.items() if v is not None}
+    run(prompt, model, out, n, seed, size, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
+
+
+@app.command(rich_help_panel=MAKE)
 def train(
     recipe: Annotated[
         str | None, typer.Argument(help="A recipe (`inkwash show recipes`), or FILE.py:FUNCTION; none with --resume.")
@@ -265,7 +291,7 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", help="The data to measure against.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images.")] = 10000,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; or auto.")
+        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; prompts; or auto.")
     ] = "auto",
     extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Sampling seeds; 3 gives the spread.")] = 1,

@@ -1,5 +1,6 @@
 """inkwash sample."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,27 @@ def run(
     place, runner = Path(out), Runner(device, precision)
     runner.model(model)
     request = Request(model=model, n=n, seed=seed, size=size_of(size), label=label, options={**named, **pairs(options)}, batch=batch)
-    shown, labels, seconds, first = [], [], 0.0, {}
+    deliver(runner, request, place, json)
+
+
+def deliver(
+    runner: Runner, request: Request, place: Path, json: bool, said: dict[str, Any] | None = None, note: Sequence[str] = ()
+) -> None:
+    """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
+    shown, labels, seconds, first, n, s = [], [], 0.0, {}, request.n, request.seed
     with progress("sampling") as on_step:
         results = runner.stream(request, on_step)
         make_folder(place)
         for result in results:  # written as they come: memory does not grow with n
-            for s, image, facts in zip(result.seeds, result.images, result.facts):
-                save_png(place / f"{s - seed:05d}.png", image, facts)
+            for at, image, facts in zip(result.seeds, result.images, result.facts):
+                save_png(place / f"{at - s:05d}.png", image, facts)
             room = IN_GRID - len(shown)
             shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
             seconds, first = seconds + result.seconds, first or result.facts[0]
-    facts = {"model": first["model"], "seeds": f"{seed} to {seed + len(shown) - 1}", **request.options}
+    told = {} if request.prompt is None else {"prompt": request.prompt}
+    facts = {**told, "model": first["model"], "seeds": f"{s} to {s + len(shown) - 1}", **request.options}
     save_png(place / "grid.png", grid(torch.stack(shown), labels=labels), facts)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
     rate = f"{seconds:.1f} s, {n / seconds:.1f} images/s"
-    tell({**record, "facts": first}, json, [f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"])
+    lines = [*note, f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"]
+    tell({**record, "facts": first, **(said or {})}, json, lines)

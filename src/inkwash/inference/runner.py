@@ -53,6 +53,11 @@ class Runner:
             self.models[path] = load(Path(path), self.device, self.precision)
         return self.models[path]
 
+    def unknown(self, request: Request) -> list[str]:
+        """Words of a prompt that the model has never seen."""
+        model = self.model(request.model).model
+        return model.unknown(request.prompt) if request.prompt and "tokens" in model.accepts else []
+
     def run(self, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Result]:
         """Serve requests in order. Raises InkwashError for the first that cannot be served."""
         return [_whole(list(self.stream(request, on_step))) for request in requests]

@@ -23,5 +23,5 @@ def agree(asked: Scene, seen: Scene | Unreadable) -> Agreement:
     found = [there.get((o.shape, o.colour)) for o in asked.objects]
     relation = None
     if asked.relation is not None:
-        relation = found[0] is not None and found[1] is not None and holds(found[0], asked.relation, found[1])
+        relation = all(o is not None for o in found[:2]) and bool(holds(found[0], asked.relation, found[1]))
     return Agreement(tuple(o is not None for o in found), len(seen.objects) == len(asked.objects), relation)

@@ -1,0 +1,37 @@
+"""inkwash draw."""
+
+from pathlib import Path
+from typing import Any
+
+from inkwash.cli.common import pairs, progress, size_of, tell, user_code
+from inkwash.cli.sample import deliver
+from inkwash.core.errors import FileError
+from inkwash.core.files import make_folder
+from inkwash.inference.pictures import save_png
+from inkwash.inference.runner import Request, Runner
+
+SUFFIX = ".png"
+
+
+def run(
+    prompt: str, model: str, out: str, n: int, seed: int, size: str | None, named: dict[str, Any], options: list[str], how: dict[str, Any]
+) -> None:
+    """One picture into a file, or into a folder with the others and a grid."""
+    user_code(how["code"])
+    place, runner = Path(out), Runner(how["device"], how["precision"])
+    if place.suffix.lower() == SUFFIX and n > 1:
+        raise FileError(f"{n} pictures do not fit into one file: name a folder with --out.")
+    request = Request(model=model, n=n, seed=seed, prompt=prompt, size=size_of(size), options={**named, **pairs(options)})
+    if unknown := runner.unknown(request):
+        said = {"unknown": unknown}
+        note = [f"{runner.model(model).name} has never seen {', '.join(map(repr, unknown))}: it draws what it makes of the rest."]
+    else:
+        said, note = {}, []
+    if place.suffix.lower() != SUFFIX:
+        return deliver(runner, request, place, how["json"], said, note)
+    with progress("drawing") as on_step:
+        (result,) = runner.run([request], on_step)
+    make_folder(place.parent)
+    save_png(place, result.images[0], result.facts[0])
+    record = {"wrote": str(place), "images": 1, "seconds": round(result.seconds, 3), "facts": result.facts[0], **said}
+    tell(record, how["json"], [*note, f"wrote {place} (seed {seed}, {result.seconds:.1f} s)"])

@@ -1,0 +1,66 @@
+"""inkwash draw."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from inkwash.core.files import load_model, save_model
+from inkwash.inference.pictures import read_facts
+from inkwash.training import train
+from tiny import run_config, stir_, write_npz
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A run that was told "a picture number 3" and "第3张图", its weights moved so far that every word counts."""
+    root = tmp_path_factory.mktemp("reader")
+    out = train(run_config("text", write_npz(root / "a.npz"), steps=2), root / "run", quiet=True)
+    model = load_model(out / "model")
+    stir_(model, 0.2)
+    save_model(out / "model", model.config, model.state_dict(), "moved")
+    return out
+
+
+def test_a_prompt_becomes_a_file(cli, reader, tmp_path):
+    code, out, _ = cli("draw", "A picture number 3", "--model", reader, "--out", tmp_path / "deep" / "a.png", "--seed", 7, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["wrote"] == str(tmp_path / "deep" / "a.png") and "unknown" not in told
+    facts = read_facts(tmp_path / "deep" / "a.png")
+    assert facts["prompt"] == "A picture number 3" and facts["seed"] == 7 and Image.open(tmp_path / "deep" / "a.png").size == (8, 8)
+
+
+def test_several_become_a_folder_with_a_grid(cli, reader, tmp_path):
+    code, out, _ = cli("draw", "第3张picture", "--model", reader, "--out", tmp_path / "d", "-n", 3, "--seed", 5, "--steps", 2)
+    assert code == 0 and (tmp_path / "d" / "grid.png").is_file() and "see" in out
+    assert [read_facts(tmp_path / "d" / f"{i:05d}.png")["seed"] for i in range(3)] == [5, 6, 7]
+    code, *_ = cli("draw", "第3张picture", "--model", reader, "--out", tmp_path / "one.png", "--seed", 6, "--steps", 2)
+    assert Image.open(tmp_path / "one.png").tobytes() == Image.open(tmp_path / "d" / "00001.png").tobytes()
+
+
+def test_the_words_and_what_not_to_draw_matter(cli, reader, tmp_path):
+    def drawn(*args):
+        assert cli("draw", *args, "--model", reader, "--out", tmp_path / "x.png", "--precision", "fp32")[0] == 0
+        return Image.open(tmp_path / "x.png").tobytes()
+
+    usual = drawn("a picture", "-o", "solver=ddim")
+    assert len({usual, drawn("number 3", "-o", "solver=ddim"), drawn("a picture", "-o", "solver=ddim", "--negative", "number 3")}) == 3
+
+
+def test_words_that_were_never_seen_are_named(cli, reader, tmp_path):
+    code, out, _ = cli("draw", "a zebra, number 3, 斑", "--model", reader, "--out", tmp_path / "a.png")
+    assert code == 0 and "run has never seen 'zebra', '斑'" in out
+    code, out, _ = cli("draw", "a zebra", "--model", reader, "--out", tmp_path / "a", "--json")
+    assert code == 0 and json.loads(out)["unknown"] == ["zebra"]
+
+
+def test_what_cannot_be_drawn_is_one_sentence(refused, reader, tmp_path):
+    def said(*args):
+        return refused("draw", *args, "--out", tmp_path / "none")
+
+    assert "prompt is empty" in said(" ", "--model", reader)
+    assert "too long: it has" in said("number " * 2000, "--model", reader)
+    assert "nowhere does not exist" in said("a picture", "--model", "nowhere")
+    assert "not a size" in said("a picture", "--model", reader, "--size", "big")
+    assert "do not fit into one file" in refused("draw", "a picture", "--model", reader, "-n", 2, "--out", tmp_path / "a.png")
+    assert not (tmp_path / "none").exists()
