@@ -25,6 +25,7 @@ ENGLISH = [ROOT / "README.md", *sorted((ROOT / "docs" / "en").glob("*.md"))]
 PAIRS = [(p, ROOT / "README.zh.md" if p.parent == ROOT else ROOT / "docs" / "zh" / p.name) for p in ENGLISH]
 PAGES = [*(p for pair in PAIRS for p in pair), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SOURCE = "scenes?count=4"
 FACTS = Facts(channels=1, height=28, width=28, classes=tuple("0123456789"), count=60000, captions=False)
 NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
 by_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -160,7 +161,7 @@ def test_command_lines_parse(page):
         except Exception as error:  # whatever the parser raises, the line is what matters
             pytest.fail(f"inkwash {line}: {error}")
         if verb == "train" and context.params["recipe"] in RECIPES:
-            config = recipe_config(context.params["recipe"], "x", FACTS)
+            config = recipe_config(context.params["recipe"], SOURCE, FACTS)
             config.override(dict(pair.split("=", 1) for pair in context.params["setting"] or []))
         for pair in context.params.get("option") or []:
             assert pair.split("=")[0] in sampling_options(), line
@@ -178,7 +179,7 @@ def test_inline_commands_exist(page):
 @functools.cache
 def sampling_options() -> set[str]:
     """Every -o key of the methods in the package."""
-    built = [recipe_config(name, "x", FACTS).model.build() for name in RECIPES]
+    built = [recipe_config(name, SOURCE, FACTS).model.build() for name in RECIPES]
     return {key for model in built if isinstance(model, Sampler) for key in model.Options.model_fields}
 
 
@@ -205,7 +206,7 @@ def defaults(page: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", ["vae", "gan", "diffusion", "training"])
 def test_defaults_in_tables_are_those_of_the_recipes(page):
-    config = recipe_config("diffusion" if page == "training" else page, "x", FACTS).model_dump()
+    config = recipe_config("diffusion" if page == "training" else page, SOURCE, FACTS).model_dump()
     rows = defaults(ROOT / "docs" / "en" / f"{page}.md")
     assert rows
     for setting, number in rows:
@@ -217,7 +218,7 @@ def test_defaults_in_tables_are_those_of_the_recipes(page):
 
 @by_page
 def test_settings_that_are_named_exist(page):
-    configs = [recipe_config(name, "x", FACTS).model_dump() for name in RECIPES]
+    configs = [recipe_config(name, SOURCE, FACTS).model_dump() for name in RECIPES]
     for setting in set(re.findall(r"`((?:model|objective|train|data)\.[a-z_.]+)`", prose(page))):
         if setting.startswith("model.") and setting.split(".")[1] in ("classes", "model"):
             continue  # of a loaded model, not a setting

@@ -97,10 +97,10 @@ def clips_of(source: str, frames: int = 4) -> str:
 
 
 def captioned(source: str) -> str:
-    """A folder of an .npz's images with captions, beside it; a folder as it is."""
+    """A folder of an .npz's images with captions, beside it; anything else as it is."""
     place = Path(source).with_suffix(".captioned")
-    if Path(source).is_dir() or place.exists():
-        return source if Path(source).is_dir() else str(place)
+    if not source.endswith(".npz") or place.exists():
+        return str(place) if place.exists() else source
     rows = ["file_name,text,split"]
     arrays = dict(np.load(source))
     for split in [s for s in ("train", "test") if f"{s}_x" in arrays]:
@@ -114,7 +114,7 @@ def captioned(source: str) -> str:
 
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
-    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in READING else source
+    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in (*READING, "clip") else source
     more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
     return find(name)(source, known, **more)
 

@@ -29,7 +29,7 @@ from tiny import (
 )
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
-DRAW_NOTHING = ("upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
+DRAW_NOTHING = ("clip", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
 SAMPLERS = [kind for kind in KINDS if kind not in DRAW_NOTHING]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
 
@@ -303,6 +303,8 @@ class TestState:
         assert all(torch.equal(after[k], v) for k, v in before.items())
 
     def test_validation_does_not_depend_on_its_batches(self, kind, source):
+        if kind == "clip":
+            pytest.skip("its loss is a choice among the batch")
         a, b = build(kind, source, batch=4), build(kind, source, batch=20)
         x, y = a.validate(a.data), b.validate(b.data)
         assert x.keys() == y.keys()

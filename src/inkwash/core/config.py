@@ -15,6 +15,7 @@ from inkwash.core.errors import ConfigError, nearest
 MODELS = {
     "vae": "inkwash.methods.vae:VAEConfig",
     "gan": "inkwash.methods.gan:GANConfig",
+    "clip": "inkwash.methods.clip:ClipConfig",
     "autoencoder": "inkwash.methods.autoencoder:AutoencoderConfig",
     "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
     "codes": "inkwash.methods.autoregressive:CodesConfig",
@@ -38,6 +39,7 @@ OBJECTIVES = {
     "fit": "inkwash.methods.fitting:FitConfig",
     "pcd": "inkwash.methods.rbm:PCDConfig",
     "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
+    "contrastive": "inkwash.methods.clip:ContrastiveConfig",
     "frames": "inkwash.methods.sequence:FramesConfig",
     "adversarial": "inkwash.methods.gan:AdversarialConfig",
     "denoising": "inkwash.methods.diffusion:DenoisingConfig",

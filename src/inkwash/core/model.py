@@ -204,6 +204,10 @@ class Codes(ABC):
     def from_codes(self, codes: Tensor) -> Tensor:
         """int64 (N, h, w) to (N, C, H, W)."""
 
+    @abstractmethod
+    def vectors(self, codes: Tensor) -> Tensor:
+        """What codes stand for, near for codes that are alike: int64 (...) to (..., D)."""
+
 
 class Sequence(ABC):
     """A model that continues a clip."""
@@ -227,6 +231,22 @@ class Extractor(ABC):
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, D)."""
+
+
+class Aligner(ABC):
+    """A model that says how well texts fit images: the cosine of their vectors."""
+
+    @abstractmethod
+    def tokens(self, texts: SequenceOf[str], cut: bool = True) -> Tensor:
+        """int64 (N, L), on the CPU. cut: shorten what is too long; else raise ConfigError."""
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] to vectors of length 1, (N, D)."""
+
+    @abstractmethod
+    def read(self, tokens: Tensor) -> Tensor:
+        """int64 (N, L) to vectors of length 1, (N, D)."""
 
 
 class Fittable(ABC):

@@ -35,7 +35,7 @@ from inkwash.nn.degrade import blocks, small
 from inkwash.nn.layers import ResBlock, full
 from inkwash.nn.levels import binarised, from_levels, quantised, to_levels
 from inkwash.nn.patches import Patched
-from inkwash.nn.pixel_heads import Categorical, LogisticMixture
+from inkwash.nn.pixel_heads import Categorical, LogisticMixture, OverCodes
 from inkwash.nn.pixelcnn import GatedConfig
 
 
@@ -199,7 +199,9 @@ class CodePrior(Drawing):
             raise ConfigError(f"A {config.autoencoder.kind!r} model has no codes to learn.")
         super().__init__(config, (1, *autoencoder.grid), autoencoder.codebook_size, config.embedding)
         self.autoencoder = autoencoder
-        self.into = nn.Embedding(self.levels, config.embedding)
+        d = autoencoder.vectors(torch.zeros(1, dtype=torch.long)).shape[-1]
+        self.head = OverCodes(self.net.width, autoencoder, d)
+        self.into, self.alike = nn.Embedding(self.levels, config.embedding), nn.Linear(d, config.embedding)
 
     def learnt(self) -> tuple[nn.Module, ...]:
         return tuple(m for name, m in self.named_children() if name != "autoencoder")
@@ -209,7 +211,8 @@ class CodePrior(Drawing):
         return from_levels(self.autoencoder.codes(x)[:, None], self.levels)
 
     def inputs(self, x: Tensor) -> Tensor:
-        return self.into(to_levels(x[:, 0], self.levels)).movedim(-1, 1)
+        codes = to_levels(x[:, 0], self.levels)
+        return (self.into(codes) + self.alike(self.autoencoder.vectors(codes))).movedim(-1, 1)
 
     def known(self, cond: Condition, rng: Rng) -> tuple[Tensor | None, Tensor | None]:
         known, mask = super().known(cond, rng)

@@ -69,8 +69,11 @@ class VQVAE(Model, Autoencoder, Codes):
     def codes(self, x: Tensor) -> Tensor:
         return self.quantiser.codes_of(self.encode(x))
 
+    def vectors(self, codes: Tensor) -> Tensor:
+        return self.quantiser.vectors(codes)
+
     def from_codes(self, codes: Tensor) -> Tensor:
-        return self.decode(self.quantiser.vectors(codes))
+        return self.decode(self.vectors(codes))
 
     def reconstruct(self, x: Tensor, cond: Condition) -> Tensor:
         """The image by way of its codes: (N, C, H, W) to the same."""

@@ -60,6 +60,25 @@ class Categorical(nn.Module):
         return from_levels(torch.stack(codes, dim=1), self.levels).to(features.dtype)
 
 
+class OverCodes(Categorical):
+    """A softmax over the codes of an autoencoder. Part of a score is a product with a map of the code's vector: what is learnt of one code
+    is learnt of those like it. The autoencoder is looked at, and is no part of this."""
+
+    def __init__(self, width: int, coder: nn.Module, d: int, keys: int = 64):
+        super().__init__(width, 1, coder.codebook_size)
+        self._coder = (coder,)
+        self.query, self.key = nn.Linear(width, keys), nn.Linear(d, keys)
+
+    def logits(self, features: Tensor, before: list[Tensor]) -> Tensor:
+        keys = self.key(unit(self._coder[0].vectors(torch.arange(self.levels, device=features.device))))  # (K, keys)
+        return super().logits(features, before) + self.query(F.relu(features)) @ keys.t()
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., D), scaled to a mean square of about 1 a number, all by one factor for their length."""
+    return vectors / vectors.square().mean().clamp(min=1e-12).sqrt()
+
+
 class LogisticMixture(nn.Module):
     """A mixture of discretised logistics [2]: one component for all channels of a pixel, means linear in the channels before."""
 

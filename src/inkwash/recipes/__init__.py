@@ -17,6 +17,7 @@ RECIPES = {
         name: f"inkwash.recipes.autoregressive:{name.replace('-', '_')}"
         for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer", "pixel-upscaler")
     },
+    "clip": "inkwash.recipes.text:clip",
     "distill": "inkwash.recipes.distill:distill",
     "autoencoder": "inkwash.recipes.vae:autoencoder",
     "latent-diffusion": "inkwash.recipes.diffusion:latent_diffusion",

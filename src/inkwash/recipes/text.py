@@ -3,7 +3,9 @@
 from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
+from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
+from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
 from inkwash.nn.unet import UNetConfig
@@ -38,4 +40,17 @@ def text(source: str, facts: Facts) -> RunConfig:
         ),
         objective=DenoisingConfig(mean=-0.4),
         train=TrainConfig(batch=64, optimizer="muon", lr=1.5e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
+    )
+
+
+def clip(source: str, facts: Facts) -> RunConfig:
+    """Pictures and captions in one space of 128 numbers."""
+    shape = (facts.channels, facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=ClipConfig(
+            shape=shape, eye=PyramidConfig(fold=1 if min(shape[1:]) <= 12 else 2), text=TextConfig(tokenizer=tokenizer_of(source))
+        ),
+        objective=ContrastiveConfig(),
+        train=TrainConfig(batch=128, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
     )
