@@ -31,7 +31,12 @@ FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
 READING = ("text",)  # recipes of kinds that are there already, but told by captions
 KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
-TAUGHT_BY = {"student": "distill", "translator": "pix2pix", "latent": "latent-diffusion"}  # kinds whose recipe has another name
+TAUGHT_BY = {
+    "captioner": "caption",
+    "student": "distill",
+    "translator": "pix2pix",
+    "latent": "latent-diffusion",
+}  # kinds whose recipe has another name
 SMALL = {"width": 8, "fine": 4, "most": 16, "latent": 6, "hidden": 12, "head": 8, "blocks": 1, "layers": 1, "critic_width": 8, "stride": 2}
 FAST = {"batch": 8, "precision": "fp32", "warm_up": 0, "samples": 0, "log_every": 1e9, "device": "cpu", "ema": 100.0}
 QUICK = [  # of a run on the command line
@@ -114,7 +119,7 @@ def captioned(source: str) -> str:
 
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
-    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in (*READING, "clip") else source
+    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in (*READING, "clip", "captioner") else source
     more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
     return find(name)(source, known, **more)
 

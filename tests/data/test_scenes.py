@@ -18,8 +18,10 @@ from inkwash.data.scenes import (
     masks,
     parse,
     render,
+    said,
     sample,
     split_of,
+    tells,
 )
 from inkwash.data.scenes.world import covered, most_objects
 
@@ -127,3 +129,30 @@ def test_more_captions_tell_of_the_same_scene_and_need_no_picture(monkeypatch):
     assert three.text(2)
     with pytest.raises(ConfigError, match="at least 1 caption"):
         ScenesSource(captions=0)
+
+
+def test_captions_are_understood():
+    source = ScenesSource(size=64, count=150, split="all", captions=2)
+    for i in range(150):
+        scene = source.scene(i)
+        for text in source.text(i):
+            things, relation = said(text)
+            assert things == tuple((o.shape, o.colour) for o in scene.objects) and relation == scene.relation, text
+            assert tells(text, scene)
+
+
+def test_what_a_caption_leaves_out_or_makes_up_is_seen():
+    scene = next(s for s in map(ScenesSource(size=64, count=100).scene, range(100)) if len(s.objects) == 2 and s.relation == "left of")
+    a, b = (f"a {o.colour} {o.shape}" for o in scene.objects)
+    assert tells(f"{a} left of {b}", scene) and tells(f"{b} to the right of {a}", scene)
+    others = (
+        f"{a} above {b}",
+        f"{b} left of {a}",
+        f"{a} and {b}",
+        a,
+        f"{a} left of {b} and a {scene.objects[0].colour} ring",
+        "",
+        "nothing",
+    )
+    assert not any(tells(text, scene) for text in others)
+    assert said("画面里，粉红色圆点小星星的左边有一个大大的红色心形") == ((("heart", "red"), ("star", "pink")), "left of")

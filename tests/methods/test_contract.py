@@ -29,7 +29,7 @@ from tiny import (
 )
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
-DRAW_NOTHING = ("clip", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
+DRAW_NOTHING = ("clip", "captioner", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
 SAMPLERS = [kind for kind in KINDS if kind not in DRAW_NOTHING]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
 

@@ -94,3 +94,13 @@ def test_words():
 def test_learning_is_a_function_of_the_texts():
     assert learn_tokenizer(TEXTS, merges=40) == learn_tokenizer(reversed(TEXTS), merges=40)
     assert len(learn_tokenizer(TEXTS, merges=10_000).merges) < 200  # nothing that occurs once is merged
+
+
+def test_words_and_how_many_tokens_each_takes(tokenizer):
+    for text in ("a red zebra, 一个红马 x", "five-pointed star", ""):
+        tokens = tokenizer.encode(text)
+        spelled = tokenizer.spelled([*tokens, END, *tokens])
+        assert sum(count for _, count in spelled) == len(tokens)
+        assert "".join(word for word, _ in spelled) == plain(text).replace(" ", "")
+        assert [w for w, _ in spelled if w.isalnum()] == words(text)
+    assert tokenizer.spelled([BYTES + 0xE7]) == [("\ufffd", 1)]

@@ -15,6 +15,7 @@ from inkwash.core.errors import ConfigError, nearest
 MODELS = {
     "vae": "inkwash.methods.vae:VAEConfig",
     "gan": "inkwash.methods.gan:GANConfig",
+    "captioner": "inkwash.methods.captioner:CaptionerConfig",
     "clip": "inkwash.methods.clip:ClipConfig",
     "autoencoder": "inkwash.methods.autoencoder:AutoencoderConfig",
     "vqvae": "inkwash.methods.vqvae:VQVAEConfig",
@@ -39,6 +40,7 @@ OBJECTIVES = {
     "fit": "inkwash.methods.fitting:FitConfig",
     "pcd": "inkwash.methods.rbm:PCDConfig",
     "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
+    "captioning": "inkwash.methods.captioner:CaptioningConfig",
     "contrastive": "inkwash.methods.clip:ContrastiveConfig",
     "frames": "inkwash.methods.sequence:FramesConfig",
     "adversarial": "inkwash.methods.gan:AdversarialConfig",

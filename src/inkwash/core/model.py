@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -217,12 +217,23 @@ class Sequence(ABC):
         """(N, F, C, H, W) to its next n frames (N, n, C, H, W)."""
 
 
+class Written(NamedTuple):
+    """What a model wrote of an image, and log p of it. maps: for each of its words where the model looked, (h, w) that sum to 1."""
+
+    text: str
+    words: tuple[str, ...]
+    maps: list[Tensor]
+    nats: float
+
+
 class Captioner(ABC):
     """A model that describes images in words."""
 
+    Options: ClassVar[type[Options]] = Options
+
     @abstractmethod
-    def caption(self, x: Tensor, rng: Rng, options: Options) -> list[str]:
-        """(N, C, H, W) to N strings."""
+    def caption(self, x: Tensor, rng: Rng, options: Options) -> list[Written]:
+        """(N, C, H, W) to N texts. Row i depends on its image and its key only."""
 
 
 class Extractor(ABC):

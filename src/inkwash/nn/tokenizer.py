@@ -89,6 +89,27 @@ class Tokenizer:
             out += self._bytes.get(int(token), b"")
         return out.decode(errors="replace").removeprefix(" ")
 
+    def spelled(self, tokens: Sequence[int]) -> list[tuple[str, int]]:
+        """The words of tokens up to the end, and how many tokens each takes."""
+        out: list[tuple[str, int]] = []
+        text, held = b"", 0
+        for token in tokens:
+            if token == END:
+                break
+            text, held = text + self._bytes.get(int(token), b""), held + 1
+            try:
+                piece = text.decode()
+            except UnicodeDecodeError:
+                continue  # a character in several tokens
+            if piece == " ":
+                continue  # that of the word that follows
+            if out and not piece.startswith(" ") and _LATIN.match(piece) and _LATIN.match(out[-1][0][-1:]):
+                out[-1] = (out[-1][0] + piece, out[-1][1] + held)  # the rest of a word
+            else:
+                out.append((piece.strip(), held))
+            text, held = b"", 0
+        return [*out, (text.decode(errors="replace"), held)] if held else out
+
     def batch(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         """int64 (N, L): each text's tokens and its end, padded to the longest. cut: leave out what is too long; else raise ConfigError."""
         rows, most = [self.encode(text) for text in texts], self.config.length - 1

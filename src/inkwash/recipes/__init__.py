@@ -17,6 +17,8 @@ RECIPES = {
         name: f"inkwash.recipes.autoregressive:{name.replace('-', '_')}"
         for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer", "pixel-upscaler")
     },
+    "caption": "inkwash.recipes.text:caption",
+    "caption-lstm": "inkwash.recipes.text:caption_lstm",
     "clip": "inkwash.recipes.text:clip",
     "distill": "inkwash.recipes.distill:distill",
     "autoencoder": "inkwash.recipes.vae:autoencoder",

@@ -3,12 +3,15 @@
 from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
+from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
+from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
 from inkwash.nn.unet import UNetConfig
+from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig, Writer
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 READ = 20_000  # captions that a tokenizer is learnt from, at most
@@ -53,4 +56,25 @@ def clip(source: str, facts: Facts) -> RunConfig:
         ),
         objective=ContrastiveConfig(),
         train=TrainConfig(batch=128, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
+    )
+
+
+def caption(source: str, facts: Facts) -> RunConfig:
+    """A transformer that looks at a map of 8 x 8 places or so, and writes."""
+    return _captioner(TransformerWriterConfig(), source, facts)
+
+
+def caption_lstm(source: str, facts: Facts) -> RunConfig:
+    """An LSTM that looks before every word: Show, Attend and Tell."""
+    return _captioner(LSTMWriterConfig(), source, facts)
+
+
+def _captioner(writer: Writer, source: str, facts: Facts) -> RunConfig:
+    shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
+    eye = GridConfig(stride=8 if short >= 48 else 4 if short >= 16 else 2)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=CaptionerConfig(shape=shape, eye=eye, writer=writer, tokenizer=tokenizer_of(source)),
+        objective=CaptioningConfig(),
+        train=TrainConfig(batch=64, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
     )

@@ -1,0 +1,68 @@
+"""What a caption of a scene says, in English or Chinese: the inverse of `language`."""
+
+import re
+from typing import NamedTuple
+
+from inkwash.data.scenes.language import WORDS
+from inkwash.data.scenes.world import COLOURS, RELATIONS, SHAPES, SIZES, TEXTURES, Scene, holds
+
+Thing = tuple[str, str]  # (shape, colour)
+
+
+class Said(NamedTuple):
+    """Things in the order spoken of, and the relation of the first to the second, None where none is said."""
+
+    things: tuple[Thing, ...]
+    relation: str | None
+
+
+def _words(language: str, keys) -> tuple[str, dict[str, str]]:
+    """A pattern of all words for some keys, longest first, and what each stands for."""
+    table = {word: key for key in keys for word in WORDS[language][key]}
+    return "|".join(re.escape(w) for w in sorted(table, key=len, reverse=True)), table
+
+
+def _patterns(language: str):
+    (size, _), (texture, _), (colour, colours), (shape, shapes), (where, relations) = (
+        _words(language, keys) for keys in (SIZES, TEXTURES, COLOURS, SHAPES, RELATIONS)
+    )
+    if language == "en":
+        thing = re.compile(rf"\b(?:(?:{size}) )?(?:(?:{texture}) )?({colour}) ({shape})\b")
+    else:
+        thing = re.compile(rf"(?:{size})?({colour})(?:{texture})?(?:{size})?({shape})")
+    return thing, colours, shapes, re.compile(where), relations
+
+
+_EN, _ZH = _patterns("en"), _patterns("zh")
+
+
+def said(text: str) -> Said:
+    """Read a caption. What is not understood is passed over."""
+    chinese = not text.isascii()
+    thing, colours, shapes, where, relations = _ZH if chinese else _EN
+    found = list(thing.finditer(text.lower()))
+    things = [(shapes[m[2]], colours[m[1]]) for m in found]
+    relation = None
+    if len(found) > 1:
+        between = text.lower()[found[0].end() : found[1].start()]
+        rest = text.lower()[found[1].end() : found[2].start() if len(found) > 2 else None]
+        if chinese and not (between.startswith("的") and re.search("[有是]", between)):
+            named = where.search(rest) if between.startswith("在") and rest.startswith("的") else None
+        else:
+            named = where.search(between)
+            if chinese and named:
+                things[:2] = things[1::-1]  # "right of b is a"
+        relation = relations[named[0]] if named else None
+    return Said(tuple(things), relation)
+
+
+def tells(text: str, scene: Scene) -> bool:
+    """Whether a caption names every object of a scene, by shape and colour, and no other; and, where there are two or more, a relation that
+    holds between the two that it speaks of first."""
+    things, relation = said(text)
+    there = {(o.shape, o.colour): o for o in scene.objects}
+    if sorted(things) != sorted((o.shape, o.colour) for o in scene.objects):
+        return False
+    if len(things) < 2:
+        return relation is None
+    return relation is not None and bool(holds(there[things[0]], relation, there[things[1]]))

@@ -1,0 +1,200 @@
+"""Captioning: a network looks at a picture, and writes what it sees, word by word.
+
+    log p(text | image) = sum over t of log p(w_t | w_1 ... w_{t-1}, image)
+
+The picture becomes a map, one vector a place. Before every word the writer asks all places, and takes a mean weighted by how well they
+answer: where it looked can be shown. The writer is an LSTM (reference 1) or a transformer (reference 2); what it writes is found by
+sampling, or by beam search, which keeps several beginnings and goes on with the likeliest.
+
+The language is a token of its own that every text begins with.
+
+References: 1. Xu et al. 2015, Show, Attend and Tell (equation 14: all places are to be looked at). 2. Vaswani et al. 2017, Attention Is
+All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (section 7: the length that a beam is divided by).
+"""
+
+import math
+import re
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.core.batch import Batch, Step
+from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Captioner, Model, Options, Written
+from inkwash.core.objective import Objective
+from inkwash.core.rng import Rng
+from inkwash.nn.dit import positions
+from inkwash.nn.grid_coder import GridConfig, GridEncoder
+from inkwash.nn.layers import full
+from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
+from inkwash.nn.writers import TransformerWriterConfig, Writer
+
+LANGUAGES = ("en", "zh")
+_CHINESE = re.compile("[\u3400-\u9fff]")
+
+
+def language_of(text: str) -> int:
+    """The place of a text's language in LANGUAGES: Chinese where it has a Chinese character."""
+    return int(bool(_CHINESE.search(text)))
+
+
+class CaptionOptions(Options):
+    """lang: of what is written. beams: beginnings that are kept, 1 for the likeliest word each time. temperature: above 0, words are drawn
+    instead, the lower the likelier. penalty: how much length counts, 0 for not at all [3]."""
+
+    lang: Literal["en", "zh"] = "en"
+    beams: int = Field(4, ge=1, le=64)
+    temperature: float = Field(0.0, ge=0)
+    penalty: float = Field(0.6, ge=0)
+
+
+class CaptionerConfig(ModelConfig):
+    """shape: (C, H, W). eye: what makes the map; d: numbers of a place. writer: what writes."""
+
+    kind: Literal["captioner"] = "captioner"
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    eye: GridConfig = GridConfig(stride=8)
+    d: int = Field(192, ge=4, multiple_of=4)
+    writer: Writer = TransformerWriterConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+
+    def build(self) -> "ImageCaptioner":
+        return ImageCaptioner(self)
+
+
+class ImageCaptioner(Model, Captioner):
+    """A convolutional eye and a writer."""
+
+    Options = CaptionOptions
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__(config)
+        self.tokenizer = config.tokenizer.build()
+        self.grid = config.eye.size(*config.shape[1:])
+        self.eye = GridEncoder(config.eye, config.shape[0], config.d)
+        self.norm = nn.LayerNorm(config.d)
+        tokens = self.tokenizer.size + len(LANGUAGES)
+        self.writer = config.writer.build(tokens, config.tokenizer.length + 1, math.prod(self.grid), config.d)
+
+    def places(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to one vector a place, (N, P, D), which says where it is."""
+        seen = self.eye(x).flatten(2).transpose(1, 2)
+        return self.norm(full(seen) + positions(*self.grid, self.config.d, x.device))
+
+    def scores(self, x: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
+        """Of every token of texts after those before it: (N, L, K), and where it looked, (N, L, P)."""
+        begin = (self.tokenizer.size + languages)[:, None]
+        return self.writer(torch.cat([begin, tokens[:, :-1]], 1), self.places(x))
+
+    def caption(self, x: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
+        begin = torch.full((len(x),), self.tokenizer.size + LANGUAGES.index(options.lang), device=x.device)
+        way = self._drawn if options.temperature else self._searched
+        with torch.autocast(x.device.type, enabled=False):
+            return way(self.places(x.float()), begin, rng, options)
+
+    def _written(self, tokens: list[int], shares: list[Tensor], nats: float) -> Written:
+        """Of one picture. Shares of tokens become shares of words as `spelled` cuts them."""
+        pieces = self.tokenizer.spelled(tokens)
+        at, maps = 0, []
+        for _, count in pieces:
+            maps.append(torch.stack(shares[at : at + count]).mean(0).view(self.grid))
+            at += count
+        return Written(self.tokenizer.decode(tokens), tuple(word for word, _ in pieces), maps, nats)
+
+    def _drawn(self, places: Tensor, token: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
+        state, n, nats = self.writer.begin(places), len(places), torch.zeros(len(places), device=places.device)
+        tokens, looked, done = [[] for _ in range(n)], [[] for _ in range(n)], nats > 0
+        for _ in range(self.config.tokenizer.length):
+            scores, shares, state = self.writer.step(token, state)
+            p = (self._allowed(scores) / options.temperature).softmax(-1)
+            u = rng.uniform()[:, None].to(p)
+            token = (p.cumsum(-1) < u * p.sum(-1, keepdim=True)).sum(-1).clamp(max=p.shape[-1] - 1)
+            nats = nats + self._allowed(scores).log_softmax(-1).gather(1, token[:, None])[:, 0] * ~done
+            done = done | (token == END)
+            for i in (~done).nonzero().flatten().tolist():
+                tokens[i].append(int(token[i]))
+                looked[i].append(shares[i].cpu())
+            if done.all():
+                break
+        return [self._written(*row) for row in zip(tokens, looked, nats.tolist())]
+
+    def _allowed(self, scores: Tensor) -> Tensor:
+        """Neither padding nor a language can be written."""
+        scores = scores.clone()
+        scores[:, PAD], scores[:, self.tokenizer.size :] = -torch.inf, -torch.inf
+        return scores
+
+    def _searched(self, places: Tensor, token: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
+        return [self._beam(places[i : i + 1], token[i : i + 1], options) for i in range(len(places))]
+
+    def _beam(self, places: Tensor, begin: Tensor, options: CaptionOptions) -> Written:
+        """The likeliest text of one picture among those that beams find: (log p) / ((5 + length) / 6)^penalty [3]."""
+        width, ended = options.beams, []
+        long = lambda length: ((5 + length) / 6) ** options.penalty  # noqa: E731
+        state = self.writer.begin(places.expand(width, -1, -1))
+        token, nats = begin.expand(width), torch.full((width,), -torch.inf, device=places.device)
+        nats[0] = 0.0  # at first all beams are one
+        beams: list[tuple[list[int], list[Tensor]]] = [([], []) for _ in range(width)]
+        for t in range(self.config.tokenizer.length):
+            scores, shares, state = self.writer.step(token, state)
+            total = nats[:, None] + self._allowed(scores).log_softmax(-1)  # (B, K)
+            if t == self.config.tokenizer.length - 1:
+                total = total.where(torch.arange(total.shape[1], device=total.device) == END, -torch.inf)
+            best, at = total.flatten().topk(2 * width)
+            rows, tokens, kept = (at // total.shape[1]).tolist(), (at % total.shape[1]).tolist(), []
+            for value, row, word in zip(best.tolist(), rows, tokens):
+                text, looked = beams[row]
+                if word == END and value > -math.inf:
+                    ended.append((value / long(len(text) + 1), text, looked, value))
+                elif len(kept) < width and value > -math.inf:
+                    kept.append((value, row, word, ([*text, word], [*looked, shares[row].cpu()])))
+            if not kept or max((e[0] for e in ended), default=-math.inf) >= kept[0][0] / long(self.config.tokenizer.length):
+                break  # nothing that goes on can be better
+            kept += [(-math.inf, *kept[0][1:])] * (width - len(kept))
+            beams = [k[3] for k in kept]
+            nats, rows, token = (torch.tensor([k[i] for k in kept], device=nats.device) for i in range(3))
+            state = self.writer.reorder(state, rows)
+        _, text, looked, value = max(ended, key=lambda e: e[0])
+        return self._written(text, looked, value)
+
+
+class CaptioningConfig(ObjectiveConfig):
+    """everywhere: weight of the wish that over a whole text every place is looked at equally often [1, equation 14]."""
+
+    kind: Literal["captioning"] = "captioning"
+    everywhere: float = Field(0.0, ge=0)
+
+    def build(self, model: ImageCaptioner) -> "Captioning":
+        return Captioning(self, model)
+
+
+class Captioning(Objective):
+    """Cross-entropy of the next token, in nats a token."""
+
+    def refuse(self, batch: Batch) -> None:
+        super().refuse(batch)
+        if batch.text is None:
+            raise ConfigError(
+                "These pictures have no captions: a folder needs metadata.csv (file_name, text), or a .txt beside each image."
+            )
+
+    def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        texts = step.texts(batch.text)
+        tokens = self.model.tokenizer.batch(texts).to(batch.image.device)
+        languages = torch.tensor([language_of(t) for t in texts], device=batch.image.device)
+        scores, shares = self.model.scores(batch.image, tokens, languages)
+        there = (tokens != PAD) & torch.tensor([bool(t) for t in texts], device=tokens.device)[:, None]  # no text says nothing
+        nats = F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape) * there
+        count = there.sum(1).clamp(min=1)  # a row's own mean, so that rows stay independent of each other
+        loss = (nats.sum(1) / count).mean()
+        right = ((scores.argmax(-1) == tokens) & there).sum(1) / count
+        parts = {"nats": loss.detach(), "right": right.float().mean()}
+        if self.config.everywhere:
+            seen = (shares * there[..., None]).sum(1) * (shares.shape[-1] / count[:, None])  # (N, P), 1 on average
+            uneven = (1 - seen).square().mean()
+            loss, parts["uneven"] = loss + self.config.everywhere * uneven, uneven.detach()
+        return loss, parts

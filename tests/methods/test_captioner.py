@@ -1,0 +1,155 @@
+"""Looking and writing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from inkwash.core.rng import Rng
+from inkwash.methods.captioner import LANGUAGES, CaptionerConfig, CaptioningConfig, CaptionOptions, language_of
+from inkwash.nn.grid_coder import GridConfig
+from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
+from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig
+from tiny import batch_of, make_trainer, run_config, step_of, stir_
+
+WRITERS = {"lstm": LSTMWriterConfig(width=12), "transformer": TransformerWriterConfig(width=12, blocks=2, head=6)}
+
+
+def model_of(writer, length=8):
+    torch.manual_seed(0)
+    config = CaptionerConfig(
+        shape=(3, 8, 12),
+        eye=GridConfig(stride=4, width=8, blocks=1),
+        d=8,
+        writer=WRITERS[writer],
+        tokenizer=TokenizerConfig(length=length),
+    )
+    model = config.build()
+    stir_(model, 0.3)
+    return model.eval()
+
+
+def pictures(n=3):
+    return torch.rand(n, 3, 8, 12, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+class TestWriters:
+    def test_token_by_token_is_the_whole_at_once(self, writer):
+        model, x = model_of(writer), pictures()
+        tokens = torch.tensor([[5, 6, 7, END], [9, END, PAD, PAD], [70, 80, 90, END]])
+        languages = torch.tensor([0, 1, 0])
+        scores, shares = model.scores(x, tokens, languages)
+        state, token = model.writer.begin(model.places(x)), model.tokenizer.size + languages
+        for t in range(4):
+            score, share, state = model.writer.step(token, state)
+            torch.testing.assert_close(score, scores[:, t], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(share, shares[:, t], atol=1e-5, rtol=1e-4)
+            token = tokens[:, t]
+        torch.testing.assert_close(shares.sum(-1), torch.ones(3, 4))
+
+    def test_a_token_depends_on_those_before_it_only_and_on_the_picture(self, writer):
+        model, x, languages = model_of(writer), pictures(1), torch.tensor([0])
+        one, two = (model.scores(x, torch.tensor([[5, 6, k, END]]), languages)[0] for k in (7, 8))
+        assert torch.equal(one[:, :3], two[:, :3]) and not torch.allclose(one[:, 3], two[:, 3])
+        assert not torch.allclose(model.scores(-x, torch.tensor([[5, 6, 7, END]]), languages)[0][:, 0], one[:, 0])
+        assert not torch.allclose(model.scores(x, torch.tensor([[5, 6, 7, END]]), torch.tensor([1]))[0][:, 0], one[:, 0])
+
+    def test_what_is_written_has_the_probability_it_says(self, writer):
+        model, x = model_of(writer), pictures()
+        for options in (CaptionOptions(beams=3), CaptionOptions(temperature=0.7)):
+            for i, written in enumerate(model.caption(x, Rng(range(3)), options)):
+                tokens = [*model_tokens(model, written.text), END] if written.text.isascii() and "\ufffd" not in written.text else None
+                if tokens is None or len(tokens) > 8 or model.tokenizer.decode(tokens) != written.text:
+                    continue  # bytes that are no text are not spelled again as they were
+                scores, _ = model.scores(x[i : i + 1], torch.tensor([tokens]), torch.tensor([0]))
+                nats = scores[0].log_softmax(-1).gather(1, torch.tensor(tokens)[:, None]).sum().item()
+                assert nats == pytest.approx(written.nats, abs=0.2)  # what may not be written takes a little
+
+    def test_beams_find_the_likeliest_text_that_begins_with_a_likely_token(self, writer):
+        model, x = model_of(writer, length=2), pictures(1)
+        begin = torch.tensor([model.tokenizer.size])
+        first, _, _ = model.writer.step(begin, model.writer.begin(model.places(x)))
+        first = model._allowed(first).log_softmax(-1)[0]
+        best = (first[END].item() if END in first.topk(128).indices.tolist() else -math.inf, [])
+        for v in [v for v in first.topk(65).indices.tolist() if v != END][:64]:
+            state = model.writer.begin(model.places(x))
+            _, _, state = model.writer.step(begin, state)
+            after, _, _ = model.writer.step(torch.tensor([v]), state)
+            best = max(best, (first[v].item() + model._allowed(after).log_softmax(-1)[0, END].item(), [v]))
+        found = model.caption(x, Rng([0]), CaptionOptions(beams=64, penalty=0))[0]
+        assert found.nats == pytest.approx(best[0], abs=1e-4) and found.text == model.tokenizer.decode(best[1])
+
+    def test_one_beam_takes_the_likeliest_token_each_time(self, writer):
+        model, x = model_of(writer), pictures(1)
+        token, state, tokens = torch.tensor([model.tokenizer.size + 1]), model.writer.begin(model.places(x)), []
+        for _ in range(7):  # the eighth is its end
+            score, _, state = model.writer.step(token, state)
+            token = model._allowed(score).argmax(-1)
+            if token.item() == END:
+                break
+            tokens.append(token.item())
+        (written,) = model.caption(x, Rng([0]), CaptionOptions(beams=1, lang="zh"))
+        assert written.text == model.tokenizer.decode(tokens)
+
+    def test_a_picture_is_described_alone_as_in_a_batch(self, writer):
+        model, x = model_of(writer), pictures()
+        for options in (CaptionOptions(), CaptionOptions(temperature=1.0)):
+            whole = model.caption(x, Rng(range(3)), options)
+            (alone,) = model.caption(x[1:2], Rng([1]), options)
+            assert alone.text == whole[1].text and alone.nats == pytest.approx(whole[1].nats, abs=1e-3)
+            assert len(alone.words) == len(alone.maps)
+            assert all(m.shape == (2, 3) and m.sum().item() == pytest.approx(1, abs=1e-4) for m in alone.maps)
+
+
+def model_tokens(model, text):
+    return model.tokenizer.encode(text)
+
+
+def test_a_language_is_known_by_its_characters():
+    assert [LANGUAGES[language_of(t)] for t in ("a red 圆", "red", "红色", "")] == ["zh", "en", "zh", "en"]
+
+
+def test_the_loss_leaves_padding_and_missing_texts_out():
+    model, x = model_of("lstm"), pictures()
+    rows = batch_of(x)
+    rows = type(rows)(rows.image, rows.cond, rows.index, [("ab",), ("abcde",), ()])
+    loss, parts = CaptioningConfig().build(model).loss("main", rows, step_of(3))
+    total = 0.0
+    for i, text in enumerate(("ab", "abcde")):
+        tokens = model.tokenizer.batch([text])
+        scores, _ = model.scores(x[i : i + 1], tokens, torch.tensor([0]))
+        total -= scores[0].log_softmax(-1).gather(1, tokens[0][:, None]).mean().item()
+    assert loss.item() == pytest.approx(total / 3, rel=1e-4) and parts["nats"].item() == pytest.approx(loss.item())
+
+
+def test_looking_everywhere_equally_costs_nothing():
+    model, x = model_of("lstm"), pictures(1)
+    for p in model.writer.ask.query.parameters():
+        p.data.zero_()
+    rows = batch_of(x)
+    rows = type(rows)(rows.image, rows.cond, rows.index, [("abc",)])
+    _, parts = CaptioningConfig(everywhere=1.0).build(model).loss("main", rows, step_of(1))
+    assert parts["uneven"].item() == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_learns_to_say_what_it_sees_in_both_languages(writer, tmp_path):
+    from PIL import Image
+
+    rows = ["file_name,text"]
+    for i in range(8):
+        name, value = (("black", "黑色"), ("white", "白色"))[i % 2], 255 * (i % 2)
+        Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / f"{i}.png")
+        rows += [f"{i}.png,it is {name[0]}", f"{i}.png,{name[1]}的"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    config = run_config("captioner", str(tmp_path) + ":all", steps=150, lr=1e-2, batch=8)
+    t = make_trainer(config.override({"model.writer": {"kind": writer, "width": 24}, "data.validation": None}))
+    t.run(lambda: None, lambda: None)
+    model = t.model.eval()
+    x = torch.tensor([-1.0, 1.0])[:, None, None, None].expand(2, model.config.shape[0], 8, 8)
+    assert [w.text for w in model.caption(x, Rng([0, 1]), CaptionOptions())] == ["it is black", "it is white"]
+    assert [w.text for w in model.caption(x, Rng([0, 1]), CaptionOptions(lang="zh", temperature=0.1))] == ["黑色的", "白色的"]
+    assert model.caption(x, Rng([0, 1]), CaptionOptions())[1].words == ("it", "is", "white")
+    assert math.exp(model.caption(x, Rng([0, 1]), CaptionOptions())[0].nats) > 0.5
