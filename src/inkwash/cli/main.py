@@ -291,7 +291,10 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", help="The data to measure against.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images.")] = 10000,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; prompts; or auto.")
+        str,
+        typer.Option(
+            "--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; prompts; captions; or auto."
+        ),
     ] = "auto",
     extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Sampling seeds; 3 gives the spread.")] = 1,
@@ -305,6 +308,28 @@ def evaluate(
     from inkwash.cli.evaluate import run
 
     run(what, data, n, metrics, extractor, seeds, option or [], batch, device, code, json)
+
+
+@app.command(rich_help_panel=DESCRIBE)
+def caption(
+    picture: Annotated[list[str], typer.Argument(help="Files to describe.")],
+    model: Annotated[str, typer.Option("--model", help="A model by name, or a run.")] = "caption-scenes",
+    lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
+    maps: Annotated[str | None, typer.Option("--maps", help="A PNG file, or a folder: where it looked.", show_default=False)] = None,
+    beams: Annotated[int | None, typer.Option("--beams", min=1, help="Beginnings that are kept (4).", show_default=False)] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="Above 0, words are drawn.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of what is drawn.")] = 0,
+    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
+    device: Device = "auto",
+    code: Code = None,
+    json: Json = False,
+) -> None:
+    """Say what is in a picture."""
+    from inkwash.cli.caption import run
+
+    named = {"lang": lang, "beams": beams, "temperature": temperature}
+    named = {k: v for k, v in named.items() if v is not None}
+    run(picture, model, maps, seed, named, option or [], {"device": device, "code": code, "json": json})
 
 
 @app.command(rich_help_panel=DESCRIBE)

@@ -231,6 +231,9 @@ class Captioner(ABC):
 
     Options: ClassVar[type[Options]] = Options
 
+    def default_options(self) -> Options:
+        return self.Options()
+
     @abstractmethod
     def caption(self, x: Tensor, rng: Rng, options: Options) -> list[Written]:
         """(N, C, H, W) to N texts. Row i depends on its image and its key only."""

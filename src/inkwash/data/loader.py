@@ -68,13 +68,13 @@ class Loader:
 
     def _ask(self, index: np.ndarray) -> list[Pending]:
         """Start reading the rows at positions of the run, and those beside them."""
-        own = self.dataset.ask(self._which(index))
+        own = self.dataset.ask(self.rows_at(index))
         return [own, *self._beside._ask(index)] if self._beside else [own]
 
     def _index(self, position: int, count: int) -> np.ndarray:
         return position + self.rank * count + np.arange(count)
 
-    def _which(self, index: np.ndarray) -> np.ndarray:
+    def rows_at(self, index: np.ndarray) -> np.ndarray:
         """Rows of the data set at positions of the run."""
         epochs, places = np.divmod(index, len(self.dataset))
         if not self.shuffle:

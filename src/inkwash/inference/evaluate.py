@@ -18,13 +18,14 @@ from torch import Tensor
 
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
-from inkwash.core.model import Autoencoder, Codes, Density, Importance, Likelihood, Sampler, Tag, weighed
+from inkwash.core.model import Autoencoder, Captioner, Codes, Density, Importance, Likelihood, Sampler, Tag, weighed
 from inkwash.core.model import Sequence as Continues
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset, Loader, Source, View, open_source
 from inkwash.data.decode import to_channels
 from inkwash.data.files import FilesSource
+from inkwash.inference.captions import caption_rows
 from inkwash.inference.clips import clip_rows
 from inkwash.inference.draw import draw_texts
 from inkwash.inference.features import MOST, features_of, thinned
@@ -39,7 +40,7 @@ from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
-METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim", "prompts")
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim", "prompts", "captions")
 DISTANCES = frozenset(METRICS[:4])
 PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
 FEW = 2000  # samples whose nearest training image is looked for; and images for likelihoods and reconstructions, beside distances
@@ -127,6 +128,7 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
         able |= {"iwae"} if isinstance(loaded.model, Importance) and not is_auto(metrics) else set()
         able |= {"density"} if isinstance(loaded.model, Density) and not is_auto(metrics) else set()  # minutes: only where asked for
         able |= {"prompts"} if "tokens" in loaded.model.accepts and not is_auto(metrics) else set()
+        able |= {"captions"} if isinstance(loaded.model, Captioner) else set()
         able |= {"codes"} if isinstance(loaded.model, Codes) else set()
         if isinstance(loaded.model, Autoencoder):
             able |= {"psnr", "ssim"} if min(loaded.model.config.shape[1:]) >= WINDOW else {"psnr"}
@@ -187,9 +189,12 @@ def evaluate_model(
 
     Of a model that continues clips, the options are those of `clip_rows`. Raises ConfigError for measures that cannot be.
     """
+    title = f"{loaded.name} ({loaded.kind}) on {data}"
     if isinstance(loaded.model, Continues):
-        return _rows(f"{loaded.name} ({loaded.kind}) on {data}", clip_rows(loaded, data, n, metrics, batch, watch, **options))
-    names, title = wanted(metrics, loaded), f"{loaded.name} ({loaded.kind}) on {data}"
+        return _rows(title, clip_rows(loaded, data, n, metrics, batch, watch, **options))
+    names = wanted(metrics, loaded)
+    if names == ["captions"]:
+        return _rows(title, caption_rows(loaded, data, n, batch, watch, **options))
     if names == ["prompts"]:
         return _rows(title, prompt_rows(loaded, data, n, seeds, batch, watch, **options))
     if "prompts" in names:

@@ -1,0 +1,30 @@
+"""inkwash caption."""
+
+from pathlib import Path
+from typing import Any
+
+from inkwash.cli.common import pairs, tell, user_code
+from inkwash.core.files import make_folder
+from inkwash.inference.captions import describe, looked
+from inkwash.inference.load import load
+from inkwash.inference.pictures import save_png
+
+
+def run(
+    pictures: list[str], model: str, maps: str | None, seed: int, named: dict[str, Any], options: list[str], how: dict[str, Any]
+) -> None:
+    """A line for each picture; with maps, a picture for each of where the model looked, word by word."""
+    user_code(how["code"])
+    loaded = load(model, how["device"])
+    found = describe(loaded, pictures, seed, **named, **pairs(options))
+    wrote = []
+    if maps is not None:
+        place = Path(maps)
+        make_folder(place.parent if len(found) == 1 and place.suffix == ".png" else place)
+        for i, (path, (x, written)) in enumerate(zip(pictures, found)):
+            file = place if len(found) == 1 and place.suffix == ".png" else place / f"{i:05d}-{Path(path).stem}.png"
+            save_png(file, looked(x, written), {"prompt": written.text, "model": loaded.name, "of": Path(path).name})
+            wrote.append(str(file))
+    rows = [{"picture": path, "text": w.text, "words": list(w.words), "nats": round(w.nats, 4)} for path, (_, w) in zip(pictures, found)]
+    lines = [w.text if len(found) == 1 else f"{path}: {w.text}" for path, (_, w) in zip(pictures, found)]
+    tell({"captions": rows, "wrote": wrote}, how["json"], [*lines, *(f"see {w}" for w in wrote)])
