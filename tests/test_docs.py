@@ -194,7 +194,7 @@ def test_every_verb_has_its_place_in_the_index(language):
 def test_every_method_has_a_page():
     for kind in MODELS:
         assert lookup(kind, MODELS)
-        page = {"student": "diffusion", "codes": "vqvae", "latent": "autoencoder", "pixel-upscaler": "autoregressive"}.get(kind, kind)
+        page = {"student": "diffusion", "codes": "vqvae", "latent": "autoencoder", "pixel-upscaler": "autoregressive", "dalle": "text"}.get(kind, kind)
         for language, readme in (("en", "README.md"), ("zh", "README.zh.md")):
             assert f"docs/{language}/{page}.md" in read(ROOT / readme)
 

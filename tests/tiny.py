@@ -44,7 +44,7 @@ QUICK = [  # of a run on the command line
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
 # Recipes that begin from a trained model, and of which recipe.
-BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae", "latent-diffusion": "autoencoder"}
+BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae", "dalle": "vqvae", "latent-diffusion": "autoencoder"}
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 
@@ -119,7 +119,7 @@ def captioned(source: str) -> str:
 
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
-    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in (*READING, "clip", "captioner") else source
+    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in (*READING, "clip", "captioner", "dalle") else source
     more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
     return find(name)(source, known, **more)
 

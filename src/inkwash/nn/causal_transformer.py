@@ -48,8 +48,12 @@ class Look(nn.Module):
         return self.out((score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = torch.full((x.shape[1],) * 2, -torch.inf, device=x.device).triu(1)
-        return self.attend(*self.split(x), mask)
+        return self.attend(*self.split(x), causal(x))
+
+
+def causal(x: Tensor) -> Tensor:
+    """What keeps T tokens (N, T, D) from those after them, to be added to scores: (T, T)."""
+    return torch.full((x.shape[1],) * 2, -torch.inf, device=x.device).triu(1)
 
 
 class Looking:
@@ -59,6 +63,12 @@ class Looking:
         self.look = look
         size = (n, look.heads, tokens, look.out.in_features // look.heads)
         self.keys, self.values = like.new_zeros(size), like.new_zeros(size)
+
+    def fill(self, x: Tensor) -> Tensor:
+        """What is added to the first tokens, all at once: (N, T, D) to the same."""
+        q, k, v = self.look.split(x)
+        self.keys[:, :, : x.shape[1]], self.values[:, :, : x.shape[1]] = k, v
+        return self.look.attend(q, k, v, causal(x))
 
     def at(self, x: Tensor, t: int) -> Tensor:
         """What is added to token t: (N, D) to the same."""

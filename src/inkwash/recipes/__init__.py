@@ -20,6 +20,7 @@ RECIPES = {
     "caption": "inkwash.recipes.text:caption",
     "caption-lstm": "inkwash.recipes.text:caption_lstm",
     "clip": "inkwash.recipes.text:clip",
+    "dalle": "inkwash.recipes.text:dalle",
     "distill": "inkwash.recipes.distill:distill",
     "autoencoder": "inkwash.recipes.vae:autoencoder",
     "latent-diffusion": "inkwash.recipes.diffusion:latent_diffusion",

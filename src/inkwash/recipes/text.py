@@ -1,10 +1,12 @@
 """Models that draw what is written."""
 
+from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
+from inkwash.methods.dalle import DalleConfig, NextTokenConfig
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
@@ -43,6 +45,18 @@ def text(source: str, facts: Facts) -> RunConfig:
         ),
         objective=DenoisingConfig(mean=-0.4),
         train=TrainConfig(batch=64, optimizer="muon", lr=1.5e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
+    )
+
+
+def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
+    """Text and the codes of a trained VQ-VAE, --from RUN, as one sequence."""
+    model = DalleConfig(shape=start.shape, tokenizer=tokenizer_of(source), autoencoder=start)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
+        model=model,
+        objective=NextTokenConfig(),
+        train=TrainConfig(batch=64, optimizer="muon", lr=2e-3, samples=16),
+        part="autoencoder",
     )
 
 
