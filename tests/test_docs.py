@@ -25,6 +25,10 @@ ENGLISH = [ROOT / "README.md", *sorted((ROOT / "docs" / "en").glob("*.md"))]
 PAIRS = [(p, ROOT / "README.zh.md" if p.parent == ROOT else ROOT / "docs" / "zh" / p.name) for p in ENGLISH]
 PAGES = [*(p for pair in PAIRS for p in pair), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHARED = {  # kinds that have a place on another one's page
+    "student": "diffusion", "codes": "vqvae", "latent": "autoencoder", "pixel-upscaler": "autoregressive", "dalle": "text",
+    "text-lstm": "text",
+}  # fmt: skip
 SOURCE = "scenes?count=4"
 FACTS = Facts(channels=1, height=28, width=28, classes=tuple("0123456789"), count=60000, captions=False)
 NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
@@ -194,7 +198,7 @@ def test_every_verb_has_its_place_in_the_index(language):
 def test_every_method_has_a_page():
     for kind in MODELS:
         assert lookup(kind, MODELS)
-        page = {"student": "diffusion", "codes": "vqvae", "latent": "autoencoder", "pixel-upscaler": "autoregressive", "dalle": "text"}.get(kind, kind)
+        page = SHARED.get(kind, kind)
         for language, readme in (("en", "README.md"), ("zh", "README.zh.md")):
             assert f"docs/{language}/{page}.md" in read(ROOT / readme)
 

@@ -29,6 +29,7 @@ from inkwash.training.trainer import Trainer
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
+CAPTIONED = ("text", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm")  # kinds and recipes that learn from captions
 READING = ("text",)  # recipes of kinds that are there already, but told by captions
 KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
 TAUGHT_BY = {
@@ -119,7 +120,7 @@ def captioned(source: str) -> str:
 
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
-    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in (*READING, "clip", "captioner", "dalle") else source
+    name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in CAPTIONED else source
     more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
     return find(name)(source, known, **more)
 

@@ -225,7 +225,8 @@ class TestSampling:
             assert t.model.evaluations(t.model.Options()) == 1
             return
         root = next(iter(t.model.children()))
-        root = getattr(t.model, "net" if kind in ("diffusion", "latent", "autoregressive", "codes") else "decoder", root)
+        named = {"text-lstm": "eye", **dict.fromkeys(("diffusion", "latent", "autoregressive", "codes"), "net")}
+        root = getattr(t.model, named.get(kind, "decoder"), root)
         options = {"naive": True} if kind in ("autoregressive", "codes") else {}  # the other way never calls the network as a whole
         calls = []
         root.register_forward_hook(lambda m, i, o: calls.append(len(o)))

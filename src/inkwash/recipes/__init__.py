@@ -36,6 +36,7 @@ RECIPES = {
     "sequence-lstm": "inkwash.recipes.sequence:sequence_lstm",
     "srgan": "inkwash.recipes.upscale:srgan",
     "style": "inkwash.recipes.translate:style",
+    "text-lstm": "inkwash.recipes.text:text_lstm",
     "upscaler": "inkwash.recipes.upscale:upscaler",
     "text": "inkwash.recipes.text:text",
     "vae": "inkwash.recipes.vae:vae",

@@ -8,6 +8,7 @@ from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.dalle import DalleConfig, NextTokenConfig
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
+from inkwash.methods.text_lstm import StagesConfig, TextLSTMConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.text import TextConfig
@@ -60,14 +61,27 @@ def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     )
 
 
+def text_lstm(source: str, facts: Facts) -> RunConfig:
+    """An LSTM that draws from coarse to fine: an older design, to compare with."""
+    shape = (facts.channels, facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
+        model=TextLSTMConfig(shape=shape, eye=PyramidConfig(width=32, most=128, fold=_fold(shape)), tokenizer=tokenizer_of(source)),
+        objective=StagesConfig(),
+        train=TrainConfig(batch=64, optimizer="muon", lr=1e-3, samples=16),
+    )
+
+
+def _fold(shape: tuple[int, int, int]) -> int:
+    return 1 if min(shape[1:]) <= 12 else 2
+
+
 def clip(source: str, facts: Facts) -> RunConfig:
     """Pictures and captions in one space of 128 numbers."""
     shape = (facts.channels, facts.height, facts.width)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=ClipConfig(
-            shape=shape, eye=PyramidConfig(fold=1 if min(shape[1:]) <= 12 else 2), text=TextConfig(tokenizer=tokenizer_of(source))
-        ),
+        model=ClipConfig(shape=shape, eye=PyramidConfig(fold=_fold(shape)), text=TextConfig(tokenizer=tokenizer_of(source))),
         objective=ContrastiveConfig(),
         train=TrainConfig(batch=128, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
     )
