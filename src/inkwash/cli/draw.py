@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """One picture into a file, or into a folder with the others and a grid."""
     user_code(how["code"])
-    place, runner = Path(out), Runner(how["device"], how["precision"])
+    place, runner = Path(out), Runner(how["device"], how["precision"], how["download"])
     if place.suffix.lower() == SUFFIX and n > 1:
         raise FileError(f"{n} pictures do not fit into one file: name a folder with --out.")
     request = Request(model=model, n=n, seed=seed, prompt=prompt, size=size_of(size), options={**named, **pairs(options)})

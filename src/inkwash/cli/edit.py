@@ -16,7 +16,7 @@ IN_GRID = 98
 
 def run(model: str, out: str, wishes: dict[str, Any], extend: str | None, named: dict[str, Any], options: list[str], more: dict) -> None:
     user_code(more["code"])
-    place, runner = Path(out), Runner(more["device"], more["precision"])
+    place, runner = Path(out), Runner(more["device"], more["precision"], more["download"])
     runner.model(model)
     wishes = {k: v for k, v in wishes.items() if v is not None}
     if extend is not None:

@@ -24,6 +24,7 @@ Solver = Annotated[
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (14).", show_default=False)]
 Guidance = Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off; above, the class shows more.", show_default=False)]
 Code = Annotated[str | None, typer.Option("--code", help="A Python file of yours that the run's model is defined in.", show_default=False)]
+Download = Annotated[bool, typer.Option("--allow-download", help="A model's name may be fetched from the Hugging Face hub.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto for the best that is there.")]
 
 
@@ -42,7 +43,7 @@ def draw(
     n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture; the next ones count up.")] = 0,
     size: Annotated[str | None, typer.Option("--size", help="64, or width x height as 96x64.", show_default=False)] = None,
-    model: Annotated[str, typer.Option("--model", help="A model by name, or a run.")] = "scenes-64",
+    model: Annotated[str, typer.Option("--model", help="A model by name, a run, or a folder or hub name of diffusers.")] = "scenes-64",
     out: Annotated[str, typer.Option("--out", help="A PNG file for one picture, or a folder.")] = "drawn",
     negative: Annotated[str | None, typer.Option("--negative", help="What not to draw.", show_default=False)] = None,
     solver: Solver = None,
@@ -50,6 +51,7 @@ def draw(
     guidance: Guidance = None,
     option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
     precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    allow_download: Download = False,
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
@@ -59,7 +61,8 @@ def draw(
 
     named = {"negative": negative, "solver": solver, "steps": steps, "guidance": guidance}
     named = {k: v for k, v in named.items() if v is not None}
-    run(prompt, model, out, n, seed, size, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
+    how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
+    run(prompt, model, out, n, seed, size, named, option or [], how)
 
 
 @app.command(rich_help_panel=MAKE)
@@ -120,16 +123,20 @@ def upscale(
     out: Annotated[str, typer.Option("--out", help="A file for one picture, a folder for several.")],
     scale: Annotated[int, typer.Option("--scale", min=2, max=16, help="How many times larger.")] = 4,
     model: Annotated[
-        str, typer.Option("--model", help="A model by name or its run, or nearest, bilinear, bicubic, lanczos, spline.")
+        str,
+        typer.Option("--model", help="A model by name, its run, a pipeline of diffusers, or nearest, bilinear, bicubic, lanczos, spline."),
     ] = "upscaler",
     tile: Annotated[str, typer.Option("--tile", help="Side of a piece of the picture, in its pixels, or auto.")] = "auto",
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What a pipeline is told.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of a pipeline.", show_default=False)] = None,
+    allow_download: Download = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Make pictures larger, of any size, in little memory."""
     from inkwash.cli.pictures import upscale as run
 
-    run(picture, out, scale, model, tile, device, json)
+    run(picture, out, scale, model, tile, device, json, allow_download, prompt, steps)
 
 
 @app.command(rich_help_panel=CHANGE)
@@ -174,6 +181,7 @@ def edit(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     image: Annotated[str, typer.Option("--image", help="The picture to start from.", show_default=False)],
     out: Out,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What the result shall show, for models that read.")] = None,
     mask: Annotated[str | None, typer.Option("--mask", help="White, or transparent, where something new shall be.")] = None,
     extend: Annotated[str | None, typer.Option("--extend", help="Pixels to add: 8, or 8,0,8,0 for top, right, bottom, left.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Another picture: n steps from the one to the other.")] = None,
@@ -189,6 +197,7 @@ def edit(
     guidance: Guidance = None,
     option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
     precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    allow_download: Download = False,
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
@@ -196,10 +205,11 @@ def edit(
     """Change a picture with a diffusion model: repaint, inpaint, extend, vary, make it another class, or lead it over to another one."""
     from inkwash.cli.edit import run
 
-    wishes = {"image": image, "mask": mask, "to": to, "vary": vary, "label": label, "was": was}
+    wishes = {"image": image, "prompt": prompt, "mask": mask, "to": to, "vary": vary, "label": label, "was": was}
     wishes |= {"n": n, "seed": seed, "keep_size": keep_size}
     named = {"strength": strength, "solver": solver, "steps": steps, "guidance": guidance}
-    run(model, out, wishes, extend, named, option or [], {"precision": precision, "device": device, "code": code, "json": json})
+    how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
+    run(model, out, wishes, extend, named, option or [], how)
 
 
 @app.command(rich_help_panel=CHANGE)

@@ -58,15 +58,21 @@ def work(pictures: Sequence[str], out: str, f: Callable[[np.ndarray, OnStep], np
     tell({"wrote": files, "seconds": round(seconds, 3), **facts}, json, [f"wrote {f}" for f in files] + [f"{seconds:.1f} s"])
 
 
-def upscale(pictures: Sequence[str], out: str, scale: int, model: str, tile: str, device: str, json: bool) -> None:
-    """Files larger by a model's run, or by interpolation."""
+def upscale(pictures: Sequence[str], out: str, scale: int, model: str, tile: str, device: str, json: bool, download: bool = False,
+            prompt: str | None = None, steps: int | None = None) -> None:  # fmt: skip
+    """Files larger by a model's run, or by interpolation. prompt, steps: for pipelines of diffusers."""
     side = tile_of(tile, TILE)
     facts = {"model": model, "edit": "upscale", "scale": scale}
     places(pictures, out)  # before a model is loaded
     if model in METHODS:
         work(pictures, out, lambda pixels, on_step: enlarge(pixels, scale, model), facts, "enlarging", json)
         return
-    loaded = load(model, device)
+    loaded = load(model, device, download=download)
+    for name, value in (("prompt", prompt), ("steps", steps)):
+        if value is not None and not hasattr(loaded.model, name):
+            raise ConfigError(f"--{name} is for pipelines of diffusers: {loaded.name} is a {loaded.kind!r} model.")
+        if value is not None:
+            setattr(loaded.model, name, value)
     work(pictures, out, lambda pixels, on_step: upscaled(loaded, pixels, scale, side, on_step), facts, "enlarging", json)
 
 

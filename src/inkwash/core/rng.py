@@ -23,11 +23,12 @@ class Rng:
     """One stream of random numbers for each of N rows. Row i of the d-th draw depends on keys[i] and d alone.
 
     Draws are made on the CPU, so that every device sees the same values, and then moved to `device`. The global generator of
-    torch is never touched. A generator costs about 5 microseconds a row and draw.
+    torch is never touched. A generator costs about 5 microseconds a row and draw. seeds: the images' own, where there are such, for
+    programs of others that take a seed.
     """
 
-    def __init__(self, keys: Sequence[int], device: torch.device | str = "cpu"):
-        self.keys = [int(k) for k in keys]
+    def __init__(self, keys: Sequence[int], device: torch.device | str = "cpu", seeds: Sequence[int] = ()):
+        self.keys, self.seeds = [int(k) for k in keys], [int(s) for s in seeds]
         self.device = torch.device(device)
         self.draws = 0
         self._generator = torch.Generator()
@@ -42,7 +43,8 @@ class Rng:
         return len(self.keys)
 
     def __getitem__(self, rows: slice | Sequence[int]) -> "Rng":
-        part = Rng(self.keys[rows] if isinstance(rows, slice) else [self.keys[i] for i in rows], self.device)
+        some = lambda of: (of[rows] if isinstance(rows, slice) else [of[i] for i in rows]) if of else ()  # noqa: E731
+        part = Rng(some(self.keys), self.device, some(self.seeds))
         part.draws = self.draws
         return part
 

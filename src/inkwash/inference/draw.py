@@ -17,7 +17,7 @@ from inkwash.data import Dataset
 
 def image_rng(seeds: Sequence[int], device: torch.device | str = "cpu") -> Rng:
     """The random streams of images with these seeds: an image depends on its own seed only."""
-    return Rng([mix(s, "image") for s in seeds], device)
+    return Rng([mix(s, "image") for s in seeds], device, seeds)
 
 
 def draw_labels(seeds: Sequence[int], counts: Sequence[int]) -> Tensor:

@@ -36,12 +36,14 @@ ROUNDS = 8  # of RePaint with a mask, unless said: the fewest whose seams are no
 class Edit(Config):
     """One order. image, mask, to: files; a mask is white, or transparent, where something new shall be.
 
-    extend: pixels to add at the top, right, bottom and left. vary: 0 the same image to 1 another one. label: class of the results.
-    was: class of the picture, where its noise is to be found under another one than `label`. n: how many results. keep_size: leave the
-    picture as large as it is, instead of bringing it to the size of training. options: the model's own.
+    prompt: what the results shall show, for models that read. extend: pixels to add at the top, right, bottom and left. vary: 0 the same
+    image to 1 another one. label: class of the results. was: class of the picture, where its noise is to be found under another one than
+    `label`. n: how many results. keep_size: leave the picture as large as it is, instead of bringing it to the size of training.
+    options: the model's own.
     """
 
     image: str
+    prompt: str | None = None
     mask: str | None = None
     to: str | None = None
     extend: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
@@ -153,7 +155,11 @@ def edit(loaded: Loaded, order: Edit, on_step: OnStep | None = None) -> Edited:
     usual = {"strength": STRENGTH} if mask is None else rounds
     known = type(model.default_options()).model_fields
     options = loaded.options(**{k: v for k, v in usual.items() if k in known} | order.options)
-    cond = Condition(image=image.expand(order.n, *image.shape), mask=None if mask is None else mask.expand(order.n, *mask.shape))
+    cond = Condition(
+        image=image.expand(order.n, *image.shape),
+        mask=None if mask is None else mask.expand(order.n, *mask.shape),
+        tokens=None if order.prompt is None else loaded.tokens([order.prompt]).expand(order.n, -1),
+    )
     seeds = range(order.seed, order.seed + order.n)
     return Edited(draw(model, seeds, options, label, loaded.precision, order.batch, on_step, cond), image, mask, options)
 

@@ -14,6 +14,7 @@ from inkwash.core.device import Precision, choose_device, choose_precision, keep
 from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
 from inkwash.core.model import Model, OnStep, Options
+from inkwash.inference import hub
 from inkwash.inference.draw import draw_batches, draw_labels
 
 
@@ -138,14 +139,22 @@ def data_facts(path: Path, classes: int = 0) -> dict[str, Any]:
     return data
 
 
-def load(path: str | Path, device: str = "auto", precision: str = "auto") -> Loaded:
-    """Load a run or a model folder. Raises FileError where it is not one or is damaged.
+def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:
+    """Load a run, a model folder, or a folder that diffusers has written. Raises FileError where it is none of them or is damaged.
 
-    precision: "auto" times one convolution (0.3 s) and takes bf16 where that pays; "fp32" for exact comparisons.
+    precision: "auto" times one convolution (0.3 s) and takes bf16 where that pays; "fp32" for exact comparisons. download: whether a
+    name on the Hugging Face hub may be fetched.
     """
     keep_freed_memory()
+    where, name = choose_device(device), str(path)
+    if not Path(path).exists() and name not in bundled() and hub.HUB_ID.fullmatch(name):
+        if not download:
+            raise FileError(f"{name} does not exist here. Where it is a model of the Hugging Face hub, --allow-download fetches it.")
+        path = hub.fetched(name)
+    if hub.is_pipeline(Path(path)):
+        model, chosen = hub.load_pipeline(Path(path), where, precision)
+        return Loaded(model, Path(path), Path(name).name, precision=chosen)
     place = model_folder(path)
-    where = choose_device(device)
     chosen = choose_precision(where, precision)
     model = chosen.place(load_model(place).to(where))
     data = data_facts(place / "metrics.json", len(getattr(model.config, "classes", ())))

@@ -43,14 +43,14 @@ class Result:
 class Runner:
     """Keeps models loaded and serves requests."""
 
-    def __init__(self, device: str = "auto", precision: str = "auto"):
-        self.device, self.precision = device, precision
+    def __init__(self, device: str = "auto", precision: str = "auto", download: bool = False):
+        self.device, self.precision, self.download = device, precision, download
         self.models: dict[str, Loaded] = {}
 
     def model(self, path: str) -> Loaded:
         """The model of a path, loaded once."""
         if path not in self.models:
-            self.models[path] = load(Path(path), self.device, self.precision)
+            self.models[path] = load(path, self.device, self.precision, self.download)
         return self.models[path]
 
     def unknown(self, request: Request) -> list[str]:
@@ -104,7 +104,7 @@ class Runner:
         names = [] if order.label is None else [loaded.classes[loaded.label_of(order.label)]] * order.n
         height, width = done.images.shape[-2:]
         base = {"model": loaded.name, "kind": loaded.kind, "edit": order.kind(), "of": Path(order.image).name, "size": f"{width}x{height}"}
-        wishes = {k: getattr(order, k) for k in ("to", "vary", "was", "mask", "extend")}
+        wishes = {k: getattr(order, k) for k in ("prompt", "to", "vary", "was", "mask", "extend")}
         said = {k: getattr(done.options, k) for k in done.options.model_fields_set}  # the others may not have acted
         base |= {k: v for k, v in (wishes | said).items() if v is not None}
         facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]

@@ -1,0 +1,177 @@
+"""Pipelines of diffusers: tiny ones, of the real classes, made here with random weights."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inkwash.core.errors import FileError
+from inkwash.inference.edit import Edit, edit
+from inkwash.inference.load import load
+from inkwash.inference.pictures import to_pil
+from inkwash.inference.runner import Request, Runner
+from inkwash.inference.upscale import upscale
+
+diffusers = pytest.importorskip("diffusers")
+transformers = pytest.importorskip("transformers")
+warnings.simplefilter("ignore")
+
+VOCAB = [*"abcdefghijklmnopqrstuvwxyz ,.", *(c + "</w>" for c in "abcdefghijklmnopqrstuvwxyz,."), "<|startoftext|>", "<|endoftext|>"]
+
+
+def parts(place, channels=4, out=4, classes=None):
+    """The parts of a Stable Diffusion, 16 pixels a side."""
+    torch.manual_seed(0)
+    (place / "vocab.json").write_text(json.dumps({v: i for i, v in enumerate(VOCAB)}))
+    (place / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(str(place / "vocab.json"), str(place / "merges.txt"), model_max_length=16)
+    ends = {"bos_token_id": len(VOCAB) - 2, "eos_token_id": len(VOCAB) - 1}
+    text = transformers.CLIPTextConfig(vocab_size=len(VOCAB), hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+                                       num_attention_heads=2, max_position_embeddings=16, **ends)  # fmt: skip
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, in_channels=channels, out_channels=out, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=4, norm_num_groups=4, num_class_embeds=classes,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4, norm_num_groups=4, sample_size=16,
+    )  # fmt: skip
+    scheduler = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    return {"tokenizer": tokenizer, "text_encoder": transformers.CLIPTextModel(text).eval(), "unet": unet.eval(), "vae": vae.eval(),
+            "scheduler": scheduler}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("hub")
+    pipe = diffusers.StableDiffusionPipeline(**parts(place), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+    pipe.save_pretrained(place / "tiny", safe_serialization=True)
+    return place / "tiny"
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    place = tmp_path_factory.mktemp("picture") / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)).save(place)
+    return place
+
+
+def theirs(cls, folder, seed, **given):
+    """What diffusers itself gives, uint8 (H, W, 3)."""
+    pipe = cls.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    return np.asarray(pipe(generator=torch.Generator().manual_seed(seed), **given).images[0]).astype(int)
+
+
+def ours(x):
+    return np.asarray(to_pil(x)).astype(int)
+
+
+def test_a_drawing_is_that_of_diffusers(folder):
+    request = {"model": str(folder), "seed": 7, "prompt": "a red cat", "options": {"steps": 3, "guidance": 4.0, "negative": "dog"}}
+    (result,) = Runner("cpu").run([Request(n=2, **request)])
+    assert result.images.shape == (2, 3, 16, 16) and result.facts[0]["prompt"] == "a red cat" and result.facts[0]["kind"] == "pipeline"
+    for i in range(2):
+        given = {"prompt": "a red cat", "negative_prompt": "dog", "num_inference_steps": 3, "guidance_scale": 4.0}
+        assert abs(ours(result.images[i]) - theirs(diffusers.StableDiffusionPipeline, folder, 7 + i, **given)).max() <= 1
+    other = Runner("cpu").run([Request(n=1, **request | {"options": {"steps": 3, "scheduler": "EulerDiscreteScheduler"}})])[0]
+    assert abs(other.images[0] - result.images[0]).max() > 0.05
+
+
+def test_words_and_sizes_matter(folder):
+    runner = Runner("cpu")
+    usual, other, large = (
+        runner.run([Request(model=str(folder), options={"steps": 2}, **more)])[0].images
+        for more in ({"prompt": "a cat"}, {"prompt": "a dog, 红"}, {"prompt": "a cat", "size": (24, 16)})
+    )
+    assert not torch.allclose(usual, other) and large.shape == (1, 3, 24, 16)
+
+
+def test_an_edit_is_that_of_diffusers(folder, picture):
+    loaded = load(folder, "cpu")
+    order = Edit(image=str(picture), prompt="a cat", seed=3, options={"steps": 4, "strength": 0.6, "guidance": 2.0})
+    done = edit(loaded, order)
+    given = {"prompt": "a cat", "image": Image.open(picture), "strength": 0.6, "num_inference_steps": 4, "guidance_scale": 2.0}
+    assert abs(ours(done.images[0]) - theirs(diffusers.StableDiffusionImg2ImgPipeline, folder, 3, **given)).max() <= 1
+
+
+def test_a_mask_is_filled_in_and_the_rest_comes_back(folder, picture, tmp_path):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:8] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    done = edit(load(folder, "cpu"), Edit(image=str(picture), mask=str(tmp_path / "m.png"), prompt="a cat", options={"steps": 3}))
+    was = np.asarray(Image.open(picture)).astype(int)
+    made = ours(done.images[0])
+    assert (made[8:] == was[8:]).all() and abs(made[:8] - was[:8]).max() > 20
+
+
+def test_pictures_are_made_larger_as_diffusers_does(tmp_path, picture):
+    more = {"low_res_scheduler": diffusers.DDPMScheduler(beta_schedule="scaled_linear"), "max_noise_level": 350}
+    pipe = diffusers.StableDiffusionUpscalePipeline(
+        **parts(tmp_path, channels=7, classes=1000), **more, safety_checker=None, feature_extractor=None, watermarker=None
+    )
+    pipe.save_pretrained(tmp_path / "up", safe_serialization=True)
+    loaded = load(tmp_path / "up", "cpu")
+    small = np.asarray(Image.open(picture))
+    loaded.model.steps = 2
+    made = upscale(loaded, small)
+    expected = theirs(
+        diffusers.StableDiffusionUpscalePipeline, tmp_path / "up", 0, prompt="", image=Image.open(picture), num_inference_steps=2
+    )
+    assert made.shape == expected.shape and abs(made.astype(int) - expected).max() <= 1
+
+
+class TestRefusals:
+    def test_pickles(self, folder, tmp_path):
+        import shutil
+
+        shutil.copytree(folder, tmp_path / "p")
+        (tmp_path / "p" / "unet" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+        with pytest.raises(FileError, match=r"unet.pytorch_model\.bin, which may be a pickle.*only safetensors"):
+            load(tmp_path / "p", "cpu")
+
+    def test_damage(self, folder, tmp_path):
+        import shutil
+
+        shutil.copytree(folder, tmp_path / "p")
+        (tmp_path / "p" / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+        with pytest.raises(FileError, match="cannot be read by diffusers") as caught:
+            load(tmp_path / "p", "cpu")
+        assert "\n" not in str(caught.value)
+
+    def test_names_are_not_fetched_unless_the_person_said_so(self, monkeypatch):
+        with pytest.raises(FileError, match=r"nobody/nothing does not exist here.*--allow-download"):
+            load("nobody/nothing", "cpu")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(FileError, match="nobody/nothing cannot be fetched from the Hugging Face hub: ") as caught:
+            load("nobody/nothing", "cpu", download=True)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "wrong, words",
+        [
+            ({"size": (20, 17)}, "17 x 20 is not possible: StableDiffusionPipeline takes multiples of 2"),
+            ({"options": {"scheduler": "Nonsense"}}, "no scheduler 'Nonsense'"),
+            ({"options": {"step": 3}}, "did you mean 'steps'"),
+            ({"options": {"lora": "none.safetensors"}}, "none.safetensors does not exist"),
+            ({"prompt": None}, "needs tokens"),
+        ],
+    )
+    def test_what_cannot_be(self, folder, wrong, words):
+        from inkwash.core.errors import InkwashError
+
+        with pytest.raises(InkwashError, match=words):
+            Runner("cpu").run([Request(**{"model": str(folder), "prompt": "a cat", "options": {"steps": 1}} | wrong)])
+
+
+def test_little_memory_switches_slicing_on(folder, monkeypatch):
+    from inkwash.inference import hub
+
+    model = load(folder, "cpu").model
+    assert hub.spare(model.pipe, torch.device("cpu")) == []
+    monkeypatch.setattr(hub, "free_memory", lambda device: 1000)
+    assert "attention_slicing" in hub.spare(model.pipe, torch.device("cpu"))
