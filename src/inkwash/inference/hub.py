@@ -3,6 +3,9 @@
 Nothing is fetched unless the person said so, and only weights in safetensors are read: a pickle can run code.
 """
 
+import importlib
+import inspect
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -164,8 +167,8 @@ def wishes(pipe: Any, options: PipelineOptions) -> dict[str, Any]:
 
 
 def call(pipe: Any, rng: Rng, given: dict[str, Any], on_step: OnStep | None) -> Tensor:
-    """Images (N, 3, H, W) in [-1, 1]. Every row has a generator of its own seed, as diffusers' users have."""
-    import inspect
+    """Images (N, 3, H, W) in [-1, 1]. Every row has a generator of its own seed, as diffusers' users have. Raises ConfigError for what the
+    pipeline does not take."""
 
     known = inspect.signature(pipe.__call__).parameters
     if extra := [k for k in given if k not in known]:
@@ -203,8 +206,6 @@ def fetched(name: str) -> Path:
 
 
 def _library(name: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -277,8 +278,6 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        import os
-
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 1 << 62
