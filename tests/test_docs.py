@@ -17,6 +17,7 @@ from inkwash.cli.main import app
 from inkwash.core.config import MODELS, lookup
 from inkwash.core.model import Sampler
 from inkwash.data import Facts
+from inkwash.inference.hub import PipelineOptions
 from inkwash.recipes import RECIPES
 from tiny import recipe_config, write_npz
 
@@ -184,7 +185,7 @@ def test_inline_commands_exist(page):
 def sampling_options() -> set[str]:
     """Every -o key of the methods in the package."""
     built = [recipe_config(name, SOURCE, FACTS).model.build() for name in RECIPES]
-    return {key for model in built if isinstance(model, Sampler) for key in model.Options.model_fields}
+    return {key for model in built if isinstance(model, Sampler) for key in model.Options.model_fields} | set(PipelineOptions.model_fields)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

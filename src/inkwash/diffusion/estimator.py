@@ -1,7 +1,7 @@
 """The solvers' face to a network that estimates clean images: what every diffusion model samples with."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -54,10 +54,16 @@ class Estimator(Model, Sampler, Prompted):
         self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
         self._own: tuple[Any, ...] = (None,)
+        self._learnt = (self.net,) if self.text is None else (self.net, self.text)
 
     def learnt(self) -> tuple[nn.Module, ...]:
         """What training changes: an auto-encoder stays as it is."""
-        return (self.net,) if self.text is None else (self.net, self.text)
+        return self._learnt
+
+    def learn_only(self, part: nn.Module) -> Self:
+        """Let training change this alone. Returns the model."""
+        self._learnt = (part,)
+        return self
 
     # ---- what it is told
 

@@ -40,6 +40,7 @@ from inkwash.diffusion.options import DiffusionOptions
 from inkwash.diffusion.path import Denoiser, Grid, PathName, Prediction, clean, stretch, target
 from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
+from inkwash.nn.lowrank import Thin, lower_rank_
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
 
@@ -51,7 +52,7 @@ class DiffusionConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`.
 
     data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
-    for a model that takes none. options: this model's defaults.
+    for a model that takes none. lora: rank of what is learnt of a trained model, 0 for all of it. options: this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -63,10 +64,17 @@ class DiffusionConfig(ModelConfig):
     learned_variance: bool = False
     net: Net = UNetConfig()
     text: TextConfig | None = None
+    lora: int = Field(0, ge=0)
     options: DiffusionOptions = DiffusionOptions()
 
     def build(self) -> "Diffusion":
-        return Diffusion(self)
+        return thinned(Diffusion(self))
+
+
+def thinned(model: Estimator) -> Estimator:
+    """The model; where its configuration asks for it, with thin matrices that are learnt in place of its weights."""
+    rank = model.config.lora
+    return model.learn_only(Thin([p for part in model.learnt() for p in lower_rank_(part, rank)])) if rank else model
 
 
 class Diffusion(Estimator, Likelihood, Density, Inverter):
@@ -135,7 +143,7 @@ class StudentConfig(DiffusionConfig):
     options: StudentOptions = StudentOptions()
 
     def build(self) -> "Student":
-        return Student(self)
+        return thinned(Student(self))
 
 
 class Student(Estimator):
@@ -161,7 +169,7 @@ class LatentConfig(DiffusionConfig):
     autoencoder: AnyModel
 
     def build(self) -> "LatentDiffusion":
-        return LatentDiffusion(self)
+        return thinned(LatentDiffusion(self))
 
 
 class LatentDiffusion(Estimator):

@@ -77,8 +77,9 @@ def configure(
 
 
 def begun(make: Recipe, name: str, start: str | Path | None) -> dict[str, Any]:
-    """The model that a run begins from, for a recipe that asks for one. Raises ConfigError where it asks and none is named."""
-    if "start" not in inspect.signature(make).parameters:
+    """The model that a run begins from, for a recipe that asks for one or takes one. Raises ConfigError where none is named."""
+    wanted = inspect.signature(make).parameters.get("start")
+    if wanted is None or (start is None and wanted.default is None):
         return {}
     if start is None:
         raise ConfigError(f"The recipe {name!r} begins from a trained model: name its run with --from.")

@@ -34,8 +34,10 @@ def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
     return config.model_copy(update={"length": min(256, max(16, -(-(longest + 1) // 16) * 16 + 16))})
 
 
-def text(source: str, facts: Facts) -> RunConfig:
-    """Diffusion on pixels that attends to the words of a caption."""
+def text(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
+    """Diffusion on pixels that attends to the words of a caption; or, --from RUN, a trained one that goes on with other data."""
+    if start is not None:
+        return _further(source, start)
     short, reader = min(facts.height, facts.width), TextConfig(tokenizer=tokenizer_of(source))
     fold = 1 if short <= 12 else 2 if short <= 40 else 4
     net = UNetConfig(width=128, mults=(1, 2), blocks=2, fold=fold, attention=(1,))
@@ -46,6 +48,21 @@ def text(source: str, facts: Facts) -> RunConfig:
         ),
         objective=DenoisingConfig(mean=-0.4),
         train=TrainConfig(batch=64, optimizer="muon", lr=1.5e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
+    )
+
+
+def _further(source: str, start: ModelConfig) -> RunConfig:
+    """A trained model on other data: its own size, tokenizer and words; smaller steps."""
+    if getattr(start, "text", None) is None:
+        raise ConfigError(f"A {start.kind!r} model that reads no text is no start for the recipe 'text'.")
+    known = {*start.text.tokenizer.words, *tokenizer_of(source, 0).words}
+    tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known)) if start.text.tokenizer.words else ()})
+    model = start.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
+        model=model,
+        objective=DenoisingConfig(mean=-0.4),
+        train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
 
 

@@ -29,6 +29,7 @@ from inkwash.core.objective import Phase
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader
 from inkwash.inference.load import model_folder
+from inkwash.nn.lowrank import with_missing
 from inkwash.training.config import RunConfig
 from inkwash.training.ema import EMA
 from inkwash.training.engine import Engine
@@ -40,7 +41,7 @@ from inkwash.training.muon import Muon, matrices
 def fill_from(model: nn.Module, start: str) -> None:
     """Take the weights of a run or model folder. Raises FileError where they are not this model's."""
     path = model_folder(start) / WEIGHTS
-    fill_state(model, load_tensors(path)[0], path)
+    fill_state(model, with_missing(model, load_tensors(path)[0]), path)
 
 
 @dataclass
