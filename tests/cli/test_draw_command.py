@@ -3,12 +3,17 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 
+from inkwash.core.errors import DataError
 from inkwash.core.files import load_model, save_model
-from inkwash.inference.pictures import read_facts
+from inkwash.inference.evaluate import evaluate_model
+from inkwash.inference.judge import fits
+from inkwash.inference.load import load
+from inkwash.inference.pictures import from_picture, read_facts
 from inkwash.training import train
-from tiny import run_config, stir_, write_npz
+from tiny import captioned, run_config, stir_, write_npz
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,46 @@ def test_what_cannot_be_drawn_is_one_sentence(refused, reader, tmp_path):
     assert "not a size" in said("a picture", "--model", reader, "--size", "big")
     assert "do not fit into one file" in refused("draw", "a picture", "--model", reader, "-n", 2, "--out", tmp_path / "a.png")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    root = tmp_path_factory.mktemp("judge")
+    out = train(run_config("clip", write_npz(root / "a.npz"), steps=2), root / "clip", quiet=True)
+    model = load_model(out / "model")
+    stir_(model, 0.2)
+    save_model(out / "model", model.config, model.state_dict(), "moved")
+    return out
+
+
+def test_a_judge_keeps_the_best(cli, reader, judge, tmp_path):
+    say = ("draw", "a picture number 3", "--model", reader, "--precision", "fp32", "--steps", 2, "--guidance", 1)
+    code, out, _ = cli(*say, "-n", 2, "--judge", judge, "--of", 3, "--out", tmp_path / "best", "--json")
+    told = json.loads(out)
+    assert code == 0 and told["fits"] == sorted(told["fits"], reverse=True) and len(told["seeds"]) == 2
+    assert cli(*say, "-n", 6, "--out", tmp_path / "all")[0] == 0
+    images = torch.stack([from_picture(Image.open(tmp_path / "all" / f"{i:05d}.png")) for i in range(6)])
+    scores = fits(load(judge, "cpu", "fp32"), images, ["a picture number 3"])[:, 0]
+    assert told["seeds"] == scores.topk(2).indices.tolist() or scores.topk(3).values.diff().abs().min() < 1e-2
+    code, *_ = cli(*say, "--judge", judge, "--out", tmp_path / "one.png")
+    assert code == 0 and read_facts(tmp_path / "one.png")["judge"] == "clip"
+
+
+def test_only_a_judge_can_judge(refused, reader, judge, tmp_path):
+    assert "does not compare texts with pictures" in refused("draw", "a", "--model", reader, "--judge", reader, "--out", tmp_path / "x")
+    assert "does not make images" in refused("draw", "a", "--model", judge, "--out", tmp_path / "x")
+
+
+def test_retrieval_counts_ranks(judge, tmp_path, monkeypatch):
+    from inkwash.inference import judge as module
+
+    loaded = load(judge, "cpu", "fp32")
+    source = captioned(write_npz(tmp_path / "a.npz", n=12, test=8))
+    monkeypatch.setattr(module, "fits", lambda loaded, images, texts, batch: torch.eye(4))
+    (figures,) = evaluate_model(loaded, source, 8, "retrieval", among=4).table.rows.values()
+    assert [f.value for f in figures.values()] == [1.0] * 4 and figures["caption"].n == 8
+    monkeypatch.setattr(module, "fits", lambda loaded, images, texts, batch: -torch.eye(4))
+    (figures,) = evaluate_model(loaded, source, 8, "retrieval", among=4).table.rows.values()
+    assert [f.value for f in figures.values()] == [0.0, 1.0, 0.0, 1.0]
+    with pytest.raises(DataError, match="100 with captions are needed"):
+        evaluate_model(loaded, source, 8, "retrieval")

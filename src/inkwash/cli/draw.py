@@ -7,8 +7,10 @@ from inkwash.cli.common import pairs, progress, size_of, tell, user_code
 from inkwash.cli.sample import deliver
 from inkwash.core.errors import FileError
 from inkwash.core.files import make_folder
-from inkwash.inference.pictures import save_png
-from inkwash.inference.runner import Request, Runner
+from inkwash.core.model import OnStep
+from inkwash.inference.judge import best
+from inkwash.inference.pictures import grid, save_png
+from inkwash.inference.runner import Request, Result, Runner
 
 SUFFIX = ".png"
 
@@ -27,11 +29,36 @@ def run(
         note = [f"{runner.model(model).name} has never seen {', '.join(map(repr, unknown))}: it draws what it makes of the rest."]
     else:
         said, note = {}, []
-    if place.suffix.lower() != SUFFIX:
+    if place.suffix.lower() != SUFFIX and not how["judge"]:
         return deliver(runner, request, place, how["json"], said, note)
     with progress("drawing") as on_step:
-        (result,) = runner.run([request], on_step)
+        result = judged(runner, request, how["judge"], how["of"], on_step) if how["judge"] else runner.run([request], on_step)[0]
+    if place.suffix.lower() != SUFFIX:
+        return written(result, place, how["json"], said, note)
     make_folder(place.parent)
     save_png(place, result.images[0], result.facts[0])
     record = {"wrote": str(place), "images": 1, "seconds": round(result.seconds, 3), "facts": result.facts[0], **said}
-    tell(record, how["json"], [*note, f"wrote {place} (seed {seed}, {result.seconds:.1f} s)"])
+    tell(record, how["json"], [*note, f"wrote {place} (seed {result.seeds[0]}, {result.seconds:.1f} s)"])
+
+
+def judged(runner: Runner, request: Request, judge: str, of: int, on_step: OnStep | None) -> Result:
+    """The best drawings of so many times as many, the best first, each with what the judge thinks of it."""
+    critic = runner.model(judge)
+    (many,) = runner.run([request.model_copy(update={"n": request.n * of})], on_step)
+    at, scores = best(critic, many.images, request.prompt, request.n)
+    facts = [many.facts[i] | {"judge": critic.name, "fits": round(s, 4)} for i, s in zip(at, scores)]
+    return Result(many.images[at], [many.seeds[i] for i in at], [], facts, many.seconds)
+
+
+def written(result: Result, place: Path, json: bool, said: dict[str, Any], note: list[str]) -> None:
+    """A folder of what is there, and a grid."""
+    make_folder(place)
+    for i, (image, facts) in enumerate(zip(result.images, result.facts)):
+        save_png(place / f"{i:05d}.png", image, facts)
+    labels = [f"{facts['fits']:.3f}" for facts in result.facts]
+    save_png(
+        place / "grid.png", grid(result.images, labels=labels), {k: v for k, v in result.facts[0].items() if k not in ("seed", "fits")}
+    )
+    record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": len(labels), "seconds": round(result.seconds, 3)}
+    lines = [*note, f"wrote {len(labels)} images and grid.png to {place} ({result.seconds:.1f} s)", f"see {place / 'grid.png'}"]
+    tell({**record, "seeds": result.seeds, "fits": [f["fits"] for f in result.facts], **said}, json, lines)

@@ -46,6 +46,8 @@ def draw(
     model: Annotated[str, typer.Option("--model", help="A model by name, a run, or a folder or hub name of diffusers.")] = "scenes-64",
     out: Annotated[str, typer.Option("--out", help="A PNG file for one picture, or a folder.")] = "drawn",
     negative: Annotated[str | None, typer.Option("--negative", help="What not to draw.", show_default=False)] = None,
+    judge: Annotated[str | None, typer.Option("--judge", help="A run of clip, which keeps the best.", show_default=False)] = None,
+    of: Annotated[int, typer.Option("--of", min=2, help="With --judge: of how many drawings each.")] = 8,
     solver: Solver = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -62,6 +64,7 @@ def draw(
     named = {"negative": negative, "solver": solver, "steps": steps, "guidance": guidance}
     named = {k: v for k, v in named.items() if v is not None}
     how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
+    how |= {"judge": judge, "of": of}
     run(prompt, model, out, n, seed, size, named, option or [], how)
 
 
@@ -303,7 +306,8 @@ def evaluate(
     metrics: Annotated[
         str,
         typer.Option(
-            "--metrics", help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; prompts; captions; or auto."
+            "--metrics",
+            help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; prompts; captions; retrieval; or auto.",
         ),
     ] = "auto",
     extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inkwash.core.batch import Batch
 from inkwash.core.errors import ConfigError, DataError, nearest
-from inkwash.core.model import Autoencoder, Captioner, Codes, Density, Importance, Likelihood, Sampler, Tag, weighed
+from inkwash.core.model import Aligner, Autoencoder, Captioner, Codes, Density, Importance, Likelihood, Sampler, Tag, weighed
 from inkwash.core.model import Sequence as Continues
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng, mix
@@ -29,6 +29,7 @@ from inkwash.inference.captions import caption_rows
 from inkwash.inference.clips import clip_rows
 from inkwash.inference.draw import draw_texts
 from inkwash.inference.features import MOST, features_of, thinned
+from inkwash.inference.judge import retrieval_rows
 from inkwash.inference.load import Loaded
 from inkwash.inference.prompts import prompt_rows
 from inkwash.metrics.features.base import FeatureNet, extract
@@ -40,7 +41,7 @@ from inkwash.metrics.paired import WINDOW, psnr, ssim
 from inkwash.metrics.prdc import prdc
 from inkwash.metrics.tables import Figure, Table
 
-METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim", "prompts", "captions")
+METRICS = ("fd", "kid", "prdc", "memory", "bpd", "iwae", "density", "codes", "psnr", "ssim", "prompts", "captions", "retrieval")
 DISTANCES = frozenset(METRICS[:4])
 PAIRED = {"psnr": ("PSNR dB", psnr), "ssim": ("SSIM", ssim)}  # a measure's title, and the measure of two images
 FEW = 2000  # samples whose nearest training image is looked for; and images for likelihoods and reconstructions, beside distances
@@ -128,6 +129,7 @@ def wanted(metrics: str | Sequence[str], loaded: Loaded | None) -> list[str]:
         able |= {"iwae"} if isinstance(loaded.model, Importance) and not is_auto(metrics) else set()
         able |= {"density"} if isinstance(loaded.model, Density) and not is_auto(metrics) else set()  # minutes: only where asked for
         able |= {"prompts"} if "tokens" in loaded.model.accepts and not is_auto(metrics) else set()
+        able |= {"retrieval"} if isinstance(loaded.model, Aligner) else set()
         able |= {"captions"} if isinstance(loaded.model, Captioner) else set()
         able |= {"codes"} if isinstance(loaded.model, Codes) else set()
         if isinstance(loaded.model, Autoencoder):
@@ -195,6 +197,8 @@ def evaluate_model(
     names = wanted(metrics, loaded)
     if names == ["captions"]:
         return _rows(title, caption_rows(loaded, data, n, batch, watch, **options))
+    if names == ["retrieval"]:
+        return _rows(title, retrieval_rows(loaded, data, n, batch, watch, **options))
     if names == ["prompts"]:
         return _rows(title, prompt_rows(loaded, data, n, seeds, batch, watch, **options))
     if "prompts" in names:

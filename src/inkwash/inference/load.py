@@ -13,7 +13,7 @@ from inkwash.core.batch import Condition
 from inkwash.core.device import Precision, choose_device, choose_precision, keep_freed_memory
 from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
-from inkwash.core.model import Model, OnStep, Options
+from inkwash.core.model import Captioner, Model, OnStep, Options, Sampler
 from inkwash.inference import hub
 from inkwash.inference.draw import draw_batches, draw_labels
 
@@ -41,7 +41,9 @@ class Loaded:
         return getattr(self.model.config, "classes", ())
 
     def options(self, **values: Any) -> Options:
-        """The model's own defaults with these changed. Raises ConfigError naming the nearest."""
+        """The model's own defaults with these changed. Raises ConfigError naming the nearest, and for a model that has none."""
+        if not isinstance(self.model, Sampler | Captioner):
+            raise ConfigError(f"A {self.kind!r} model does not make images.")
         return self.model.default_options().override(values)
 
     def label_of(self, name: str | int) -> int:

@@ -1,0 +1,76 @@
+"""How well texts fit pictures, as a contrastive model sees it: the best of several drawings, and finding one by the other."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.model import Aligner
+from inkwash.data import Dataset, Loader, View, open_source
+from inkwash.inference.load import Loaded
+from inkwash.metrics.tables import Figure
+
+
+def aligner(loaded: Loaded) -> Aligner:
+    """The model as a judge. Raises ConfigError where it is none."""
+    if not isinstance(loaded.model, Aligner):
+        raise ConfigError(f"A {loaded.kind!r} model does not compare texts with pictures; one trained with the recipe 'clip' does.")
+    return loaded.model
+
+
+@torch.no_grad()
+def fits(loaded: Loaded, images: Tensor, texts: Sequence[str], batch: int = 128) -> Tensor:
+    """The cosine of each image (N, C, H, W) with each text: (N, M). Images of another size are brought to the judge's."""
+    model, device = aligner(loaded), loaded.model.device
+    channels, *size = loaded.model.config.shape
+    if images.shape[1] != channels:
+        images = images[:, :1].expand(-1, channels, -1, -1) if channels > images.shape[1] else images[:, :channels]
+    if list(images.shape[-2:]) != size:
+        images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+    u = torch.cat([model.features(images[i : i + batch].to(device)).cpu() for i in range(0, len(images), batch)])
+    v = torch.cat([model.read(model.tokens(texts[i : i + batch]).to(device)).cpu() for i in range(0, len(texts), batch)])
+    return u @ v.t()
+
+
+def best(loaded: Loaded, images: Tensor, text: str, n: int) -> tuple[list[int], list[float]]:
+    """Which n of the images fit a text best, the best first, and their cosines."""
+    scores = fits(loaded, images, [text])[:, 0]
+    value, at = scores.topk(min(n, len(images)))
+    return at.tolist(), value.tolist()
+
+
+def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[[str], Any], among: int = 100) -> dict[str, list[Figure]]:
+    """Of held-out images: how often the right caption is the first, or among the first five, of so many, and the right image by its
+    caption.
+
+    Raises ConfigError for a model that is no judge, DataError for too few captioned images.
+    """
+    aligner(loaded)
+    view = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
+    split = next((s for s in ("test", "val") if s in open_source(data).splits), None)
+    held_out = Dataset(open_source(data, split), view)
+    count = min(n, len(held_out)) // among * among
+    if not count or not held_out.facts.captions:
+        raise DataError(f"{data} has {len(held_out)} held-out images with captions or without: {among} with captions are needed.")
+    loader, found = Loader(held_out, 1, augment=False), {k: [] for k in ("caption", "caption in 5", "image", "image in 5")}
+    with watch("retrieval") as on_step:
+        for start in range(0, count, among):
+            rows = loader.batch_at(start, among)
+            scores = fits(loaded, rows.image, [text[i % len(text)] if text else "" for i, text in enumerate(rows.text)], batch)
+            for way, s in (("caption", scores), ("image", scores.t())):
+                rank = (s > s.diagonal()[:, None]).sum(1)
+                found[way].append(rank < 1)
+                found[f"{way} in 5"].append(rank < 5)
+            if on_step:
+                on_step(start + among, count)
+    figures = []
+    for name, parts in found.items():
+        v = torch.cat(parts).double()
+        figures.append(
+            Figure(name, v.mean().item(), count, float(np.sqrt(v.var(correction=0).item() / count)), None, held_out.fingerprint())
+        )
+    return {f"{loaded.name}, among {among}": figures}
