@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from inkwash.core.errors import DataError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.files import load_model, save_model
 from inkwash.inference.evaluate import evaluate_model
 from inkwash.inference.judge import fits
 from inkwash.inference.load import load
+from inkwash.inference.maps import word_maps
 from inkwash.inference.pictures import from_picture, read_facts
 from inkwash.training import train
 from tiny import captioned, run_config, stir_, write_npz
@@ -112,3 +113,17 @@ def test_retrieval_counts_ranks(judge, tmp_path, monkeypatch):
     assert [f.value for f in figures.values()] == [0.0, 1.0, 0.0, 1.0]
     with pytest.raises(DataError, match="100 with captions are needed"):
         evaluate_model(loaded, source, 8, "retrieval")
+
+
+def test_where_words_were_looked_up(cli, refused, reader, tmp_path):
+    loaded = load(reader, "cpu", "fp32")
+    image, seen = word_maps(loaded, "number 3, zebra", 5, guidance=2.0, steps=3)
+    assert seen.words == ("number", "3", ",", "zebra") and all(m.shape == (8, 8) for m in seen.maps)
+    assert 0 < sum(m.mean().item() for m in seen.maps) < 1, "the rest went to the end of the text"
+    torch.testing.assert_close(image, loaded.sample(1, 5, prompt="number 3, zebra", guidance=2.0, steps=3)[0])
+    assert not any(getattr(m, "shares", None) for m in loaded.model.modules())
+    assert cli("draw", "a picture", "--model", reader, "--maps", tmp_path / "m.png", "--out", tmp_path / "a.png", "--steps", 2)[0] == 0
+    assert Image.open(tmp_path / "m.png").size[0] > 64
+    plain = train(run_config("vae", write_npz(tmp_path / "b.npz"), steps=1), tmp_path / "vae", quiet=True)
+    with pytest.raises(ConfigError, match="no cross-attention to show"):
+        word_maps(load(plain, "cpu", "fp32"), "a")

@@ -8,7 +8,9 @@ from inkwash.cli.sample import deliver
 from inkwash.core.errors import FileError
 from inkwash.core.files import make_folder
 from inkwash.core.model import OnStep
+from inkwash.inference.captions import looked
 from inkwash.inference.judge import best
+from inkwash.inference.maps import word_maps
 from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Result, Runner
 
@@ -29,6 +31,11 @@ def run(
         note = [f"{runner.model(model).name} has never seen {', '.join(map(repr, unknown))}: it draws what it makes of the rest."]
     else:
         said, note = {}, []
+    if how["maps"]:
+        image, seen = word_maps(runner.model(model), prompt, seed, **request.options)
+        make_folder(Path(how["maps"]).parent)
+        save_png(Path(how["maps"]), looked(image, seen), {"prompt": prompt, "model": runner.model(model).name, "seed": seed})
+        note.append(f"see {how['maps']}")
     if place.suffix.lower() != SUFFIX and not how["judge"]:
         return deliver(runner, request, place, how["json"], said, note)
     with progress("drawing") as on_step:

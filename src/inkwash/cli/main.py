@@ -46,6 +46,7 @@ def draw(
     model: Annotated[str, typer.Option("--model", help="A model by name, a run, or a folder or hub name of diffusers.")] = "scenes-64",
     out: Annotated[str, typer.Option("--out", help="A PNG file for one picture, or a folder.")] = "drawn",
     negative: Annotated[str | None, typer.Option("--negative", help="What not to draw.", show_default=False)] = None,
+    maps: Annotated[str | None, typer.Option("--maps", help="A PNG file: where each word was looked up.", show_default=False)] = None,
     judge: Annotated[str | None, typer.Option("--judge", help="A run of clip, which keeps the best.", show_default=False)] = None,
     of: Annotated[int, typer.Option("--of", min=2, help="With --judge: of how many drawings each.")] = 8,
     solver: Solver = None,
@@ -64,7 +65,7 @@ def draw(
     named = {"negative": negative, "solver": solver, "steps": steps, "guidance": guidance}
     named = {k: v for k, v in named.items() if v is not None}
     how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
-    how |= {"judge": judge, "of": of}
+    how |= {"judge": judge, "of": of, "maps": maps}
     run(prompt, model, out, n, seed, size, named, option or [], how)
 
 

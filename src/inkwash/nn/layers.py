@@ -88,12 +88,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = No
 class Attention(nn.Module):
     """Self-attention over pixels, or over `context` where its width is given (cross-attention), as a residual branch.
 
-    Heads are wide (128 unless the layer is narrower): many small heads are 17 times slower on a CPU.
+    Heads are wide (128 unless the layer is narrower): many small heads are 17 times slower on a CPU. shares: where it is a list, what
+    the first row gave each token of the context is added to it, (T, H, W).
     """
+
+    shares: list[Tensor] | None = None
 
     def __init__(self, channels: int, head: int = 128, context: int | None = None):
         super().__init__()
-        self.heads = heads_of(channels, head)
+        self.heads, self.crosses = heads_of(channels, head), context is not None
         self.norm = norm(channels)
         self.q = nn.Linear(channels, channels)
         self.kv = nn.Linear(context or channels, 2 * channels)
@@ -103,7 +106,13 @@ class Attention(nn.Module):
         """x: (N, C, H, W). context: (N, T, D). mask: bool (N, T), True = may be looked at."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (N, HW, C)
         k, v = self.kv(tokens if context is None else context).chunk(2, dim=-1)  # (N, T, C)
-        y = self.out(attend(self.q(tokens), k, v, self.heads, mask))  # (N, HW, C)
+        q = self.q(tokens)
+        if self.shares is not None:
+            heads = (y[0].unflatten(-1, (self.heads, -1)).transpose(0, 1) for y in (q, k))  # (heads, ., C / heads)
+            score = full(next(heads) * (q.shape[-1] // self.heads) ** -0.5 @ next(heads).transpose(-1, -2))
+            score = score if mask is None else score.masked_fill(~mask[:1, None], -torch.inf)
+            self.shares.append(score.softmax(-1).mean(0).t().unflatten(1, x.shape[-2:]))
+        y = self.out(attend(q, k, v, self.heads, mask))  # (N, HW, C)
         return x + y.transpose(1, 2).reshape(x.shape)
 
 

@@ -1,0 +1,43 @@
+"""Where a model that draws from text looks each word up: its cross-attention, over all places, layers and steps."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inkwash.core.batch import Condition
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Written
+from inkwash.inference.draw import draw
+from inkwash.inference.load import Loaded
+from inkwash.nn.layers import Attention
+from inkwash.nn.tokenizer import END
+
+
+@torch.no_grad()
+def word_maps(loaded: Loaded, prompt: str, seed: int = 0, **options) -> tuple[Tensor, Written]:
+    """A drawing, (C, H, W), and for each word of its prompt the share of attention that every place gave it, (H, W).
+
+    The mean over heads, layers and steps (Tang et al. 2023, What the DAAM, equation 5). Raises ConfigError for a model without
+    cross-attention.
+    """
+    crossings = [m for m in loaded.model.modules() if isinstance(m, Attention) and m.crosses]
+    if not crossings:
+        raise ConfigError(f"{loaded.name} has no cross-attention to show: a model of the recipe 'text' has.")
+    tokens = loaded.tokens([prompt])
+    for layer in crossings:
+        layer.shares = []
+    try:
+        image = draw(loaded.model, [seed], loaded.options(**options), None, loaded.precision, cond=Condition(tokens=tokens))[0]
+        seen = [share for layer in crossings for share in layer.shares]
+    finally:
+        for layer in crossings:
+            layer.shares = None
+    size, total = image.shape[-2:], 0.0
+    for share in seen:  # (T, h, w) of the row that was told the prompt
+        total = total + F.interpolate(share[None].float(), size, mode="bilinear", align_corners=False)[0] / len(seen)
+    spelled, maps, at = loaded.model.text.tokenizer.spelled(tokens[0].tolist()), [], 0
+    for _, count in spelled:
+        maps.append(total[at : at + count].sum(0).cpu())
+        at += count
+    assert int(tokens[0, at]) == END
+    return image, Written(prompt, tuple(word for word, _ in spelled), maps, 0.0)
