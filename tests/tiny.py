@@ -45,7 +45,14 @@ QUICK = [  # of a run on the command line
     *("--set", "train.samples=4", "--set", "train.device=cpu", "--set", "train.warm_up=0"),
 ]  # fmt: skip
 # Recipes that begin from a trained model, and of which recipe.
-BEGUN = {"distill": "diffusion", "srgan": "upscaler", "codes": "vqvae", "dalle": "vqvae", "latent-diffusion": "autoencoder"}
+BEGUN = {
+    "distill": "diffusion",
+    "srgan": "upscaler",
+    "codes": "vqvae",
+    "codes-transformer": "vqvae",
+    "dalle": "vqvae",
+    "latent-diffusion": "autoencoder",
+}
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 

@@ -15,7 +15,16 @@ RECIPES = {
     "autoregressive": "inkwash.recipes.autoregressive:autoregressive",
     **{
         name: f"inkwash.recipes.autoregressive:{name.replace('-', '_')}"
-        for name in ("codes", "pixelcnn", "gated-pixelcnn", "row-lstm", "diagonal-lstm", "pixel-transformer", "pixel-upscaler")
+        for name in (
+            "codes",
+            "codes-transformer",
+            "pixelcnn",
+            "gated-pixelcnn",
+            "row-lstm",
+            "diagonal-lstm",
+            "pixel-transformer",
+            "pixel-upscaler",
+        )
     },
     "caption": "inkwash.recipes.text:caption",
     "caption-lstm": "inkwash.recipes.text:caption_lstm",

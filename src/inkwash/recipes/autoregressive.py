@@ -51,10 +51,19 @@ def pixel_transformer(source: str, facts: Facts) -> RunConfig:
 
 
 def codes(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
-    """The grids of a trained VQ-VAE, --from RUN."""
-    config = pixel_transformer(source, facts)
+    """The grids of a trained VQ-VAE, --from RUN: masked convolutions and attention, which learn most in little time."""
+    return _prior(PixelCNNConfig(width=256, first=1, attention=4), source, facts, start)
+
+
+def codes_transformer(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
+    """The same by a transformer."""
+    return _prior(TransformerConfig(), source, facts, start)
+
+
+def _prior(net: CausalNet, source: str, facts: Facts, start: ModelConfig) -> RunConfig:
+    config = _with(net, source, facts, lr=3e-3)
     view = View(size=start.shape[1:], channels=start.shape[0])
-    model = CodesConfig(shape=start.shape, classes=facts.classes, net=TransformerConfig(), autoencoder=start)
+    model = CodesConfig(shape=start.shape, classes=facts.classes, net=net, autoencoder=start)
     return config.model_copy(update={"data": DataConfig(source=source, view=view), "model": model, "part": "autoencoder"})
 
 
