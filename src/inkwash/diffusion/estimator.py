@@ -154,7 +154,7 @@ class Estimator(Model, Sampler, Prompted):
         """The denoiser of n rows with everything that the options ask for."""
         told = self.told(cond, n)
         denoise = self.denoiser(told, shares)
-        if self.branches(options) == 2 and (told.label is not None or told.context is not None):
+        if self.branches(options) == 2 and (cond.label is not None or cond.tokens is not None):
             both = self.denoiser(told.beside(self.nothing(n, options.negative)), shares)
             denoise = guided(both, options.guidance, denoise, options.interval)
         if options.tile:
