@@ -8,12 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from inkwash.core.errors import FileError
+from inkwash.core.errors import ConfigError, FileError
 from inkwash.inference.edit import Edit, edit
 from inkwash.inference.load import load
 from inkwash.inference.pictures import to_pil
 from inkwash.inference.runner import Request, Runner
 from inkwash.inference.upscale import upscale
+from inkwash.nn.frozen_text import FrozenTextConfig
+from inkwash.training import train
+from tiny import run_config, write_npz
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
@@ -175,3 +178,40 @@ def test_little_memory_switches_slicing_on(folder, monkeypatch):
     assert hub.spare(model.pipe, torch.device("cpu")) == []
     monkeypatch.setattr(hub, "free_memory", lambda device: 1000)
     assert "attention_slicing" in hub.spare(model.pipe, torch.device("cpu"))
+
+
+class TestFrozenText:
+    @pytest.fixture(scope="class")
+    def encoder(self, tmp_path_factory):
+        place = tmp_path_factory.mktemp("text")
+        made = parts(place)
+        made["text_encoder"].save_pretrained(place / "clip")
+        made["tokenizer"].save_pretrained(place / "clip")
+        return place / "clip"
+
+    def test_vectors_are_those_of_the_library_and_are_kept(self, encoder):
+        net = FrozenTextConfig(name=str(encoder), width=16).build()
+        tokens = net.tokens(["a red cat", "dog", "a red cat"])
+        out, mask = net(tokens)
+        model, tokenizer = transformers.CLIPTextModel.from_pretrained(encoder), transformers.AutoTokenizer.from_pretrained(encoder)
+        for text, row, there in zip(["a red cat", "dog", "a red cat"], out, mask):
+            expected = model(**tokenizer([text], return_tensors="pt")).last_hidden_state[0]
+            torch.testing.assert_close(row[there], expected.detach(), atol=1e-5, rtol=1e-4)
+        net._encoder[0].forward = None
+        torch.testing.assert_close(net(tokens[:1])[0], out[:1])
+        assert not list(net.parameters()) and not net.state_dict()
+
+    def test_a_diffusion_model_learns_with_it(self, encoder, tmp_path):
+        config = run_config("text", write_npz(tmp_path / "a.npz"), steps=2)
+        config = config.override({"model.text": {"kind": "transformers", "name": str(encoder), "width": 16, "length": 8}})
+        loaded = load(train(config, tmp_path / "run", quiet=True), "cpu", "fp32")
+        assert loaded.sample(1, prompt="a cat", steps=2).shape == (1, 3, 8, 8)
+
+    def test_what_is_wrong_is_one_sentence(self, encoder):
+        with pytest.raises(ConfigError, match=r"have 16 numbers: set model\.text\.width to that"):
+            FrozenTextConfig(name=str(encoder), width=5).build()
+        with pytest.raises(FileError, match="cannot be read") as caught:
+            FrozenTextConfig(name=str(encoder.parent), width=5).build()
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ConfigError, match="too long"):
+            FrozenTextConfig(name=str(encoder), width=16, length=4).build().tokens(["a b c d e"], cut=False)

@@ -10,6 +10,7 @@ from inkwash.core.model import Written
 from inkwash.inference.draw import draw
 from inkwash.inference.load import Loaded
 from inkwash.nn.layers import Attention
+from inkwash.nn.text import TextEncoder
 from inkwash.nn.tokenizer import END
 
 
@@ -21,8 +22,8 @@ def word_maps(loaded: Loaded, prompt: str, seed: int = 0, **options) -> tuple[Te
     cross-attention.
     """
     crossings = [m for m in loaded.model.modules() if isinstance(m, Attention) and m.crosses]
-    if not crossings:
-        raise ConfigError(f"{loaded.name} has no cross-attention to show: a model of the recipe 'text' has.")
+    if not crossings or not isinstance(loaded.model.text, TextEncoder):
+        raise ConfigError(f"{loaded.name} has no cross-attention to show: a model of the recipe 'text' has, with words of its own.")
     tokens = loaded.tokens([prompt])
     for layer in crossings:
         layer.shares = []

@@ -20,7 +20,7 @@ Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weig
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -40,6 +40,7 @@ from inkwash.diffusion.options import DiffusionOptions
 from inkwash.diffusion.path import Denoiser, Grid, PathName, Prediction, clean, stretch, target
 from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
+from inkwash.nn.frozen_text import FrozenTextConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
@@ -63,7 +64,7 @@ class DiffusionConfig(ModelConfig):
     data_std: float = Field(0.5, gt=0)
     learned_variance: bool = False
     net: Net = UNetConfig()
-    text: TextConfig | None = None
+    text: Annotated[TextConfig | FrozenTextConfig, Field(discriminator="kind")] | None = None
     lora: int = Field(0, ge=0)
     options: DiffusionOptions = DiffusionOptions()
 

@@ -1,0 +1,111 @@
+"""Text encoders of the transformers library (extra `hub`): CLIP, T5, multilingual ones, by name or local path. They stay as they are.
+
+Their weights are not saved with a model that uses them: the model's folder says which encoder it needs. What a text's vectors are is kept in
+memory, so that a caption that comes again costs nothing.
+"""
+
+import importlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from inkwash.core.config import Config
+from inkwash.core.errors import ConfigError, FileError
+
+ENCODERS = {"clip": "CLIPTextModel", "t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}  # others: AutoModel
+KEPT = 200_000  # texts whose vectors are kept, of at most so many numbers in all:
+ROOM = 1 << 28
+
+
+class FrozenTextConfig(Config):
+    """name: of a model on the Hugging Face hub, or a folder. width: of its vectors. length: most tokens of a text."""
+
+    kind: Literal["transformers"] = "transformers"
+    name: str
+    width: int = Field(ge=1)
+    length: int = Field(64, ge=2)
+
+    def build(self) -> "FrozenText":
+        return FrozenText(self)
+
+
+def library() -> Any:
+    """transformers. Raises ConfigError where it is not installed."""
+    try:
+        found = importlib.import_module("transformers")
+    except ImportError:
+        raise ConfigError("transformers is not installed: pip install 'inkwash[hub]'.") from None
+    found.logging.set_verbosity_error()
+    return found
+
+
+def read(f: Any, name: str, **more: Any) -> Any:
+    """What from_pretrained gives, from the disk alone where `name` is a folder. Raises FileError in one sentence."""
+    try:
+        return f(name, local_files_only=Path(name).exists(), **more)
+    except Exception as error:  # the library and the network raise many kinds
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise FileError(f"The text encoder {name} cannot be read: {reason.rstrip('.')}.") from None
+
+
+class FrozenText(nn.Module):
+    """Tokens are the encoder's own, one more each, so that 0 is padding."""
+
+    def __init__(self, config: FrozenTextConfig):
+        super().__init__()
+        self.config, self.width = config, config.width
+        tool = library()
+        kind = read(tool.AutoConfig.from_pretrained, config.name).model_type
+        self.tokenizer = read(tool.AutoTokenizer.from_pretrained, config.name)
+        encoder = read(getattr(tool, ENCODERS.get(kind, "AutoModel")).from_pretrained, config.name, use_safetensors=True)
+        if encoder.config.hidden_size != config.width:
+            raise ConfigError(f"The vectors of {config.name} have {encoder.config.hidden_size} numbers: set model.text.width to that.")
+        self._encoder = (encoder.eval().requires_grad_(False),)  # no part of this: neither saved nor trained
+        self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+
+    def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
+        """int64 (N, L), on the CPU. cut: shorten what is too long; else raise ConfigError."""
+        rows = [self.tokenizer(text, truncation=cut, max_length=self.config.length)["input_ids"] for text in texts]
+        if (long := max(map(len, rows))) > self.config.length:
+            raise ConfigError(f"The text is too long: it has {long} tokens, and this model reads {self.config.length}.")
+        return torch.tensor([[t + 1 for t in row] + [0] * (max(map(len, rows)) - len(row)) for row in rows])
+
+    def unknown(self, text: str) -> list[str]:
+        return []
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """int64 (N, L) to vectors (N, L, D), and where there are any: bool (N, L)."""
+        mask = tokens != 0
+        rows = [tuple(row) for row in tokens.tolist()]
+        rows = [row[: row.index(0)] if 0 in row else row for row in rows]
+        new = [row for row in dict.fromkeys(rows) if row not in self._kept]
+        if new:
+            self._look_up(new, tokens.device)
+        out = torch.zeros(*tokens.shape, self.width, device=tokens.device)
+        for place, row in zip(out, rows):
+            place[: len(row)] = self._kept[row].to(place)
+        self._forget(set(rows))
+        return out, mask
+
+    def _look_up(self, rows: list[tuple[int, ...]], device: torch.device) -> None:
+        encoder, longest = self._encoder[0].to(device), max(map(len, rows))
+        pad = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([[t - 1 for t in row] + [pad] * (longest - len(row)) for row in rows], device=device)
+        there = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+        with torch.autocast(device.type, enabled=False):
+            out = encoder(input_ids=ids, attention_mask=there).last_hidden_state
+        for row, vectors in zip(rows, out):
+            self._kept[row] = vectors[: len(row)].float().cpu()
+
+    def _forget(self, needed: set[tuple[int, ...]]) -> None:
+        """What was looked up first, where there is too much of it."""
+        size = sum(v.numel() for v in self._kept.values()) if len(self._kept) % 1000 == 0 else 0
+        while self._kept and (len(self._kept) > KEPT or size > ROOM):
+            row, vectors = self._kept.popitem(last=False)
+            size -= vectors.numel()
