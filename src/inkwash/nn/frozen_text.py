@@ -1,6 +1,6 @@
 """Text encoders of the transformers library (extra `hub`): CLIP, T5, multilingual ones, by name or local path. They stay as they are.
 
-Their weights are not saved with a model that uses them: the model's folder says which encoder it needs. What a text's vectors are is kept in
+Their weights are not saved with a model that uses them: the model's folder says which encoder it needs. The vectors of a text are kept in
 memory, so that a caption that comes again costs nothing.
 """
 
