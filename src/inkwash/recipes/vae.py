@@ -34,7 +34,7 @@ def vqvae(source: str, facts: Facts) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=VQVAEConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
-        objective=VQConfig(adversary=AdversaryConfig(weight=0.1)),
+        objective=VQConfig(adversary=AdversaryConfig(weight=0.3)),
         train=TrainConfig(batch=64, optimizer="muon", samples=32),
     )
 
