@@ -35,7 +35,7 @@ def source(tmp_path_factory):
 
 def wide_enough(config):
     """So wide that Muon finds matrices in it, where it is the optimiser."""
-    return config.override({"model.net.width": SMALLEST}) if config.train.optimizer == "muon" else config
+    return config.override({"model.net.width": SMALLEST}) if config.train.optimizer == "muon" and hasattr(config.model, "net") else config
 
 
 @forks

@@ -67,7 +67,7 @@ class OverCodes(Categorical):
     def __init__(self, width: int, coder: nn.Module, d: int, keys: int = 64):
         super().__init__(width, 1, coder.codebook_size)
         self._coder = (coder,)
-        self.query, self.key = nn.Linear(width, keys), nn.Linear(d, keys)
+        self.query, self.key = nn.Linear(width, keys), nn.Linear(d, keys, bias=False)  # a bias would add the same to all
 
     def logits(self, features: Tensor, before: list[Tensor]) -> Tensor:
         keys = self.key(unit(self._coder[0].vectors(torch.arange(self.levels, device=features.device))))  # (K, keys)
