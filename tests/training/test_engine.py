@@ -129,7 +129,7 @@ def test_a_whole_run_of_two_processes_equals_one(kind, sources, tmp_path, capfd)
     for group in a:
         for name, v in a[group].items():
             off = ~torch.isclose(b[group][name], v, atol=2e-4, rtol=1e-3)
-            assert off.sum() <= v.numel() // 100, name  # Adam makes a step of a gradient that is nothing but rounding
+            assert off.sum() <= max(1, v.numel() // 100), name  # Adam makes a step of a gradient that is nothing but rounding
     assert json.loads((two / "run.json").read_text())["processes"] == 2
     assert contents(one).keys() == contents(two).keys()
 
