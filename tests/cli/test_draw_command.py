@@ -17,15 +17,24 @@ from inkwash.training import train
 from tiny import captioned, run_config, stir_, write_npz
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory):
-    """A run that was told "a picture number 3" and "第3张图", its weights moved so far that every word counts."""
-    root = tmp_path_factory.mktemp("reader")
-    out = train(run_config("text", write_npz(root / "a.npz"), steps=2), root / "run", quiet=True)
+def moved(root, kind):
+    """A run of two steps whose weights were moved so far that everything counts."""
+    out = train(run_config(kind, write_npz(root / "a.npz"), steps=2), root / "run", quiet=True)
     model = load_model(out / "model")
     stir_(model, 0.2)
     save_model(out / "model", model.config, model.state_dict(), "moved")
     return out
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A run that was told "a picture number 3" and "第3张图"."""
+    return moved(tmp_path_factory.mktemp("reader"), "text")
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    return moved(tmp_path_factory.mktemp("judge"), "clip").rename(tmp_path_factory.mktemp("judges") / "clip")
 
 
 def test_a_prompt_becomes_a_file(cli, reader, tmp_path):
@@ -70,16 +79,6 @@ def test_what_cannot_be_drawn_is_one_sentence(refused, reader, tmp_path):
     assert "not a size" in said("a picture", "--model", reader, "--size", "big")
     assert "do not fit into one file" in refused("draw", "a picture", "--model", reader, "-n", 2, "--out", tmp_path / "a.png")
     assert not (tmp_path / "none").exists()
-
-
-@pytest.fixture(scope="module")
-def judge(tmp_path_factory):
-    root = tmp_path_factory.mktemp("judge")
-    out = train(run_config("clip", write_npz(root / "a.npz"), steps=2), root / "clip", quiet=True)
-    model = load_model(out / "model")
-    stir_(model, 0.2)
-    save_model(out / "model", model.config, model.state_dict(), "moved")
-    return out
 
 
 def test_a_judge_keeps_the_best(cli, reader, judge, tmp_path):

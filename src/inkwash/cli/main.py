@@ -25,6 +25,8 @@ Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: st
 Guidance = Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off; above, the class shows more.", show_default=False)]
 Code = Annotated[str | None, typer.Option("--code", help="A Python file of yours that the run's model is defined in.", show_default=False)]
 Download = Annotated[bool, typer.Option("--allow-download", help="A model's name may be fetched from the Hugging Face hub.")]
+OwnOption = Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")]
+PrecisionName = Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto for the best that is there.")]
 
 
@@ -52,8 +54,8 @@ def draw(
     solver: Solver = None,
     steps: Steps = None,
     guidance: Guidance = None,
-    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
-    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    option: OwnOption = None,
+    precision: PrecisionName = "auto",
     allow_download: Download = False,
     device: Device = "auto",
     code: Code = None,
@@ -106,9 +108,9 @@ def sample(
     solver: Solver = None,
     steps: Steps = None,
     guidance: Guidance = None,
-    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
+    option: OwnOption = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images made at once.")] = 64,
-    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    precision: PrecisionName = "auto",
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
@@ -199,8 +201,8 @@ def edit(
     solver: Solver = None,
     steps: Steps = None,
     guidance: Guidance = None,
-    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
-    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    option: OwnOption = None,
+    precision: PrecisionName = "auto",
     allow_download: Download = False,
     device: Device = "auto",
     code: Code = None,
@@ -334,7 +336,7 @@ def caption(
     beams: Annotated[int | None, typer.Option("--beams", min=1, help="Beginnings that are kept (4).", show_default=False)] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="Above 0, words are drawn.", show_default=False)] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of what is drawn.")] = 0,
-    option: Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")] = None,
+    option: OwnOption = None,
     device: Device = "auto",
     code: Code = None,
     json: Json = False,

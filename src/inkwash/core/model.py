@@ -102,6 +102,10 @@ class Prompted(ABC):
     def unknown(self, text: str) -> list[str]:
         """Words of a text that it has never seen."""
 
+    def prompts(self, cond: Condition, n: int, instead: str = "") -> Tensor:
+        """Tokens of n rows, on the model's device: the condition's, or those of `instead` where it has none."""
+        return self.tokens([instead]).expand(n, -1).to(self.device) if cond.tokens is None else cond.tokens
+
 
 class Completer(Sampler):
     """A sampler of images of one size that makes what the mask of a picture leaves open. Of a picture without a mask it makes nothing."""

@@ -37,6 +37,15 @@ class Phase:
                     yield p
 
 
+CAPTIONS = "a folder needs metadata.csv (file_name, text), or a .txt beside each image"  # what is said where there are none
+
+
+def refuse_uncaptioned(batch: Batch) -> None:
+    """Raise ConfigError where rows of the data have no texts."""
+    if batch.text is None:
+        raise ConfigError(f"These pictures have no captions: {CAPTIONS}.")
+
+
 class Objective(nn.Module, ABC):
     """A loss for a model. It owns what is used only for learning: critics, teachers, perceptual networks.
 

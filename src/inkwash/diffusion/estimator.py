@@ -77,8 +77,7 @@ class Estimator(Model, Sampler, Prompted):
         """For n rows. Where the condition has no text: `instead`."""
         if self.text is None:
             return Told(cond.label)
-        tokens = self.tokens([instead]).expand(n, -1).to(self.device) if cond.tokens is None else cond.tokens
-        return Told(cond.label, *self.text(tokens))
+        return Told(cond.label, *self.text(self.prompts(cond, n, instead)))
 
     def learns(self, batch: Batch, step: Step, dropout: float) -> Told:
         """What the rows of a batch are told while learning: one of its texts each, or its label, left out for about this share of rows."""

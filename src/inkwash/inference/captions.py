@@ -12,14 +12,13 @@ from torch.nn import functional as F
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Captioner, Written
 from inkwash.core.rng import Rng, mix
-from inkwash.data import Dataset, Loader, Source, View, open_source
+from inkwash.data import Dataset, Loader, Source, open_source
 from inkwash.data.scenes import ScenesSource, tells
-from inkwash.inference.edit import read_picture
+from inkwash.inference.edit import read_picture, trained_view
 from inkwash.inference.load import Loaded
 from inkwash.inference.pictures import grid
-from inkwash.metrics.tables import Figure
-
-LANGUAGES = {"en": "English", "zh": "Chinese"}
+from inkwash.inference.prompts import LANGUAGES
+from inkwash.metrics.tables import Figure, share
 
 
 def writer_of(loaded: Loaded) -> Captioner:
@@ -45,8 +44,8 @@ def looked(picture: Tensor, written: Written) -> Image.Image:
     """The picture once for each word: bright where the model looked before it wrote that. (C, H, W) in [-1, 1]."""
     grey = picture[:3].mean(0, keepdim=True).expand(3, -1, -1)
     shown = []
-    for share in written.maps:
-        heat = F.interpolate(share[None, None].float(), picture.shape[-2:], mode="bilinear", align_corners=False)[0]
+    for seen in written.maps:
+        heat = F.interpolate(seen[None, None].float(), picture.shape[-2:], mode="bilinear", align_corners=False)[0]
         shown.append(grey * 0.4 + (heat / heat.max().clamp(min=1e-9)) * torch.tensor([1.0, 0.5, -0.2])[:, None, None] * 0.9 - 0.2)
     labels = ["", *(w if w.isascii() else str(i + 1) for i, w in enumerate(written.words))]
     return grid(torch.stack([picture[:3].expand(3, -1, -1), *shown]).clamp(-1, 1), labels=labels)
@@ -60,7 +59,7 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
     language that the captions are in. Raises ConfigError for a model that writes nothing, DataError for images without captions.
     """
     writer_of(loaded)
-    view = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
+    view = trained_view(loaded)
     source = open_source(data, next((s for s in ("test", "val") if s in open_source(data).splits), None))
     held_out, train = Dataset(source, view), Dataset(open_source(data, "train"), view)
     if not held_out.facts.captions:
@@ -119,8 +118,7 @@ def _right(lines: list[str], source: Source, at: list[int], against: str) -> lis
     scenes = [source.scene(i) for i in at]
     told = [(len(scene.objects), tells(line, scene)) for line, scene in zip(lines, scenes)]
     groups = {"right": [t for _, t in told], "right of two": [t for count, t in told if count <= 2]}
-    return [Figure(k, sum(v) / len(v), len(v), (sum(v) / len(v) * (1 - sum(v) / len(v)) / len(v)) ** 0.5, None, against)
-            for k, v in groups.items() if v]  # fmt: skip
+    return [share(k, v, against) for k, v in groups.items() if v]
 
 
 def _overlap(lines: list[str], known: list[list[str]], lang: str, against: str) -> list[Figure]:

@@ -12,10 +12,10 @@ from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError, DataError, nearest
 from inkwash.core.model import Sequence as Continues
 from inkwash.core.rng import Rng, mix
-from inkwash.data import Dataset, Loader, View, open_source
+from inkwash.data import Dataset, Loader, open_source
 from inkwash.data.decode import SUFFIXES, decode, decode_clip
 from inkwash.inference.draw import image_rng
-from inkwash.inference.edit import as_seen
+from inkwash.inference.edit import as_seen, trained_view
 from inkwash.inference.load import Loaded
 from inkwash.metrics.paired import WINDOW, ssim
 from inkwash.metrics.tables import Figure
@@ -86,7 +86,7 @@ def clip_rows(
 
     mse: squared error of values in [0, 1], summed over a frame, as the literature has it. ssim: of frames of 8 bits. The mean over frames.
     """
-    model, view = forecaster(loaded), View.parse(loaded.data["view"]) if "view" in loaded.data else View()
+    model, view = forecaster(loaded), trained_view(loaded)
     split = next((s for s in ("test", "val") if s in open_source(data).splits), None)
     if split is None:
         raise DataError(f"{data} has no held-out split.")

@@ -3,7 +3,6 @@
 Nothing is fetched unless the person said so, and only weights in safetensors are read: a pickle can run code.
 """
 
-import importlib
 import inspect
 import os
 import re
@@ -19,7 +18,8 @@ from torch import Tensor
 from inkwash.core.batch import Condition
 from inkwash.core.config import ModelConfig
 from inkwash.core.device import Precision
-from inkwash.core.errors import ConfigError, FileError, InkwashError
+from inkwash.core.errors import ConfigError, FileError
+from inkwash.core.extras import library, reason
 from inkwash.core.model import Model, OnStep, Options, Prompted, Sampler, Translator
 from inkwash.core.rng import Rng
 from inkwash.inference.pictures import to_pil
@@ -197,19 +197,11 @@ def is_pipeline(path: Path) -> bool:
 
 def fetched(name: str) -> Path:
     """A hub repository's folder on this machine, fetched where it is not there yet. Raises FileError where it cannot be had."""
-    hub = _library("huggingface_hub")
+    hub = library("huggingface_hub", "hub")
     try:
         return Path(hub.snapshot_download(name, allow_patterns=FETCHED))
     except Exception as error:  # the library and the network raise many kinds
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise FileError(f"{name} cannot be fetched from the Hugging Face hub: {reason.rstrip('.')}.") from None
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ConfigError(f"{name} is not installed: pip install 'inkwash[hub]'.") from None
+        raise FileError(f"{name} cannot be fetched from the Hugging Face hub: {reason(error)}.") from None
 
 
 def load_pipeline(path: Path, device: torch.device, precision: str = "auto") -> tuple[Model, Precision]:
@@ -219,19 +211,16 @@ def load_pipeline(path: Path, device: torch.device, precision: str = "auto") -> 
     """
     if pickled := sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.suffix.lower() in PICKLES):
         raise FileError(f"{path} holds {pickled[0]}, which may be a pickle and run code: only safetensors are read.")
-    _library("transformers").logging.set_verbosity_error()
-    diffusers = _library("diffusers")
+    library("transformers", "hub").logging.set_verbosity_error()
+    diffusers = library("diffusers", "hub")
     diffusers.logging.set_verbosity_error()
     half = precision == "bf16" or (precision == "auto" and device.type != "cpu")
     try:
         pipe = diffusers.DiffusionPipeline.from_pretrained(
             str(path), torch_dtype=torch.bfloat16 if half else torch.float32, use_safetensors=True, local_files_only=True
         )
-    except InkwashError:
-        raise
     except Exception as error:  # diffusers and transformers raise many kinds
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise FileError(f"{path} cannot be read by diffusers: {reason.rstrip('.')}.") from None
+        raise FileError(f"{path} cannot be read by diffusers: {reason(error)}.") from None
     pipe.set_progress_bar_config(disable=True)
     spare(pipe, device)
     name, precise = type(pipe).__name__, Precision(half, False, 0.0, 0.0)

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Aligner
-from inkwash.data import Dataset, Loader, View, open_source
+from inkwash.data import Dataset, Loader, open_source
+from inkwash.inference.edit import trained_view
 from inkwash.inference.load import Loaded
-from inkwash.metrics.tables import Figure
+from inkwash.metrics.tables import Figure, share
 
 
 def aligner(loaded: Loaded) -> Aligner:
@@ -50,7 +50,7 @@ def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callabl
     Raises ConfigError for a model that is no judge, DataError for too few captioned images.
     """
     aligner(loaded)
-    view = View.parse(loaded.data["view"]) if "view" in loaded.data else View()
+    view = trained_view(loaded)
     split = next((s for s in ("test", "val") if s in open_source(data).splits), None)
     held_out = Dataset(open_source(data, split), view)
     count = min(n, len(held_out)) // among * among
@@ -67,10 +67,6 @@ def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callabl
                 found[f"{way} in 5"].append(rank < 5)
             if on_step:
                 on_step(start + among, count)
-    figures = []
-    for name, parts in found.items():
-        v = torch.cat(parts).double()
-        figures.append(
-            Figure(name, v.mean().item(), count, float(np.sqrt(v.var(correction=0).item() / count)), None, held_out.fingerprint())
-        )
+    against = held_out.fingerprint()
+    figures = [share(name, torch.cat(parts).tolist(), against) for name, parts in found.items()]
     return {f"{loaded.name}, among {among}": figures}

@@ -1,16 +1,14 @@
 """How well a model draws what is written: it is given the captions of scenes, and what it draws is read by `parse`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import torch
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.pixels import to_uint8
 from inkwash.data import open_source
 from inkwash.data.scenes import ScenesSource, Unreadable, agree, parse
 from inkwash.inference.load import Loaded
-from inkwash.metrics.tables import Figure
+from inkwash.metrics.tables import Figure, share
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 SPLITS = {"test": "held-out compositions", "val": "known compositions"}
@@ -54,9 +52,4 @@ def _figures(loaded: Loaded, source: ScenesSource, language: str, n: int, seeds:
         ("counts", [a.count for _, a in agreed]),
         ("relations", [a.relation for _, a in agreed if a.relation is not None]),
     ]
-    return [*(_share(name, values, against) for name, values in figures if values), Figure("unreadable", unread / len(agreed), len(agreed))]
-
-
-def _share(name: str, values: Sequence[bool], against: str) -> Figure:
-    v = torch.tensor(values, dtype=torch.float64)
-    return Figure(name, v.mean().item(), len(v), (v.var(correction=0) / len(v)).sqrt().item(), None, against)
+    return [*(share(name, values, against) for name, values in figures if values), Figure("unreadable", unread / len(agreed), len(agreed))]

@@ -23,9 +23,8 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
-from inkwash.core.errors import ConfigError
 from inkwash.core.model import Captioner, Model, Options, Written
-from inkwash.core.objective import Objective
+from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.nn.dit import positions
 from inkwash.nn.grid_coder import GridConfig, GridEncoder
@@ -78,7 +77,7 @@ class ImageCaptioner(Model, Captioner):
         self.eye = GridEncoder(config.eye, config.shape[0], config.d)
         self.norm = nn.LayerNorm(config.d)
         tokens = self.tokenizer.size + len(LANGUAGES)
-        self.writer = config.writer.build(tokens, config.tokenizer.length + 1, math.prod(self.grid), config.d)
+        self.writer = config.writer.build(tokens, config.tokenizer.length + 1, config.d)
 
     def places(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to one vector a place, (N, P, D), which says where it is."""
@@ -110,10 +109,11 @@ class ImageCaptioner(Model, Captioner):
         tokens, looked, done = [[] for _ in range(n)], [[] for _ in range(n)], nats > 0
         for _ in range(self.config.tokenizer.length):
             scores, shares, state = self.writer.step(token, state)
-            p = (self._allowed(scores) / options.temperature).softmax(-1)
+            scores = self._allowed(scores)
+            p = (scores / options.temperature).softmax(-1)
             u = rng.uniform()[:, None].to(p)
             token = (p.cumsum(-1) < u * p.sum(-1, keepdim=True)).sum(-1).clamp(max=p.shape[-1] - 1)
-            nats = nats + self._allowed(scores).log_softmax(-1).gather(1, token[:, None])[:, 0] * ~done
+            nats = nats + scores.log_softmax(-1).gather(1, token[:, None])[:, 0] * ~done
             done = done | (token == END)
             for i in (~done).nonzero().flatten().tolist():
                 tokens[i].append(int(token[i]))
@@ -177,10 +177,7 @@ class Captioning(Objective):
 
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
-        if batch.text is None:
-            raise ConfigError(
-                "These pictures have no captions: a folder needs metadata.csv (file_name, text), or a .txt beside each image."
-            )
+        refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         texts = step.texts(batch.text)

@@ -20,9 +20,8 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
-from inkwash.core.errors import ConfigError
 from inkwash.core.model import Aligner, Extractor, Model
-from inkwash.core.objective import Objective
+from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.nn.layers import full
 from inkwash.nn.pyramid import Encoder, PyramidConfig
 from inkwash.nn.text import TextConfig
@@ -85,10 +84,7 @@ class Contrastive(Objective):
 
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
-        if batch.text is None:
-            raise ConfigError(
-                "These pictures have no captions: a folder needs metadata.csv (file_name, text), or a .txt beside each image."
-            )
+        refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.model.tokens(step.texts(batch.text)).to(batch.image.device)

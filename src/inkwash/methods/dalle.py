@@ -31,12 +31,13 @@ from inkwash.nn.causal import keep
 from inkwash.nn.causal_transformer import Block, Looking, TransformerConfig
 from inkwash.nn.dit import positions
 from inkwash.nn.layers import full
+from inkwash.nn.lowrank import Thin
 from inkwash.nn.pixel_heads import OverCodes, choose
 from inkwash.nn.tokenizer import PAD, TokenizerConfig
 
 
 class DalleConfig(ModelConfig):
-    """shape: (C, H, W). autoencoder: of images into grids of codes. embedding: width of what a code's vector becomes."""
+    """shape: (C, H, W). autoencoder: of images into grids of codes."""
 
     kind: Literal["dalle"] = "dalle"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -81,7 +82,7 @@ class Dalle(Model, Sampler, Prompted):
 
     def learnt(self) -> tuple[nn.Module, ...]:
         """What training changes."""
-        return (*(m for name, m in self.named_children() if name != "autoencoder"), _Loose(self))
+        return (*(m for name, m in self.named_children() if name != "autoencoder"), Thin(list(self.parameters(recurse=False))))
 
     def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         return self.tokenizer.batch(texts, cut)
@@ -112,8 +113,7 @@ class Dalle(Model, Sampler, Prompted):
 
     def sample(self, rng: Rng, cond: Condition, options: DalleOptions, on_step: OnStep | None = None) -> Tensor:
         n, guided = len(rng), options.guidance != 1
-        tokens = self.tokens([""]).expand(n, -1).to(self.device) if cond.tokens is None else cond.tokens
-        told = self.told(tokens)
+        told = self.told(self.prompts(cond, n))
         if guided:
             told = torch.cat([told, self.told(self.tokens([options.negative]).to(self.device)).expand(n, -1, -1)])
         u, codes = rng.uniform(self.count), torch.zeros(n, self.count, dtype=torch.long, device=self.device)
@@ -150,15 +150,6 @@ class Dalle(Model, Sampler, Prompted):
             raise ConfigError("An option cannot act here, guidance: no text is asked for.")
         if options.negative and options.guidance == 1:
             raise ConfigError("An option cannot act here, negative: there is no guidance.")
-
-
-class _Loose(nn.Module):
-    """A model's own parameters, those of no part of it."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        for name, p in model.named_parameters(recurse=False):
-            self.register_parameter(name, p)
 
 
 class NextTokenConfig(ObjectiveConfig):

@@ -93,8 +93,7 @@ class TextLSTM(Model, Sampler, Prompted):
 
     def sample(self, rng: Rng, cond: Condition, options: TextLSTMOptions, on_step: OnStep | None = None) -> Tensor:
         n, most = len(rng), options.most or self.config.stages
-        tokens = self.tokens([""]).expand(n, -1).to(self.device) if cond.tokens is None else cond.tokens
-        said, (x, state) = self.said(tokens), self.begin(rng)
+        said, (x, state) = self.said(self.prompts(cond, n)), self.begin(rng)
         done = torch.zeros(n, dtype=torch.bool, device=self.device)
         for t in range(most):
             logits, stop, state = self.emit(said, x, state)

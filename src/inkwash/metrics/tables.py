@@ -1,6 +1,7 @@
 """A measured number that carries what it was measured with, and tables that refuse to mix measures."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from inkwash.core.errors import InkwashError
@@ -27,6 +28,12 @@ class Figure:
     def __str__(self):
         spread = "" if self.spread is None else f" ± {self.spread:.2g}"
         return f"{self.value:.4g}{spread}{f' ({self.tag})' if self.tag else ''}"
+
+
+def share(name: str, values: Sequence[bool], reference: str) -> Figure:
+    """How many of some answers are right, with its standard error as the spread."""
+    p, n = sum(values) / len(values), len(values)
+    return Figure(name, p, n, (p * (1 - p) / n) ** 0.5, None, reference)
 
 
 def check_comparable(a: Figure, b: Figure) -> None:

@@ -4,7 +4,6 @@ Their weights are not saved with a model that uses them: the model's folder says
 memory, so that a caption that comes again costs nothing.
 """
 
-import importlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError, FileError
+from inkwash.core.extras import library, reason
 
 ENCODERS = {"clip": "CLIPTextModel", "t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}  # others: AutoModel
 KEPT = 200_000  # texts whose vectors are kept, of at most so many numbers in all:
@@ -34,23 +34,12 @@ class FrozenTextConfig(Config):
         return FrozenText(self)
 
 
-def library() -> Any:
-    """transformers. Raises ConfigError where it is not installed."""
-    try:
-        found = importlib.import_module("transformers")
-    except ImportError:
-        raise ConfigError("transformers is not installed: pip install 'inkwash[hub]'.") from None
-    found.logging.set_verbosity_error()
-    return found
-
-
 def read(f: Any, name: str, **more: Any) -> Any:
     """What from_pretrained gives, from the disk alone where `name` is a folder. Raises FileError in one sentence."""
     try:
         return f(name, local_files_only=Path(name).exists(), **more)
     except Exception as error:  # the library and the network raise many kinds
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise FileError(f"The text encoder {name} cannot be read: {reason.rstrip('.')}.") from None
+        raise FileError(f"The text encoder {name} cannot be read: {reason(error)}.") from None
 
 
 class FrozenText(nn.Module):
@@ -59,7 +48,8 @@ class FrozenText(nn.Module):
     def __init__(self, config: FrozenTextConfig):
         super().__init__()
         self.config, self.width = config, config.width
-        tool = library()
+        tool = library("transformers", "hub")
+        tool.logging.set_verbosity_error()
         kind = read(tool.AutoConfig.from_pretrained, config.name).model_type
         self.tokenizer = read(tool.AutoTokenizer.from_pretrained, config.name)
         encoder = read(getattr(tool, ENCODERS.get(kind, "AutoModel")).from_pretrained, config.name, use_safetensors=True)

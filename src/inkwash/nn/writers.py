@@ -25,7 +25,7 @@ class LSTMWriterConfig(Config):
     kind: Literal["lstm"] = "lstm"
     width: int = Field(256, ge=1)
 
-    def build(self, tokens: int, length: int, places: int, d: int) -> "LSTMWriter":
+    def build(self, tokens: int, length: int, d: int) -> "LSTMWriter":
         return LSTMWriter(self, tokens, d)
 
 
@@ -37,7 +37,7 @@ class TransformerWriterConfig(Config):
     blocks: int = Field(3, ge=1)
     head: int = Field(64, ge=1)
 
-    def build(self, tokens: int, length: int, places: int, d: int) -> "TransformerWriter":
+    def build(self, tokens: int, length: int, d: int) -> "TransformerWriter":
         return TransformerWriter(self, tokens, length, d)
 
 

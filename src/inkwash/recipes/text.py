@@ -2,6 +2,7 @@
 
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.objective import CAPTIONS
 from inkwash.data import Facts, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
@@ -26,9 +27,7 @@ def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
     step = max(1, len(known) // READ)
     texts = [text for i in range(0, len(known), step) for text in known.text(i)]
     if not texts:
-        raise ConfigError(
-            f"{source} has no captions to learn from: a folder needs metadata.csv (file_name, text), or a .txt beside each image."
-        )
+        raise ConfigError(f"{source} has no captions to learn from: {CAPTIONS}.")
     config = learn_tokenizer(texts, merges)
     longest = max(len(config.build().encode(text)) for text in texts)
     return config.model_copy(update={"length": min(256, max(16, -(-(longest + 1) // 16) * 16 + 16))})
