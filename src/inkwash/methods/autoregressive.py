@@ -74,9 +74,11 @@ class CodesConfig(AutoregressiveConfig):
 
 
 class AutoregressiveOptions(Options):
-    """temperature: below 1 for likelier pixels, 0 for the likeliest. naive: run the whole network for every pixel, to compare with."""
+    """temperature: below 1 for likelier pixels, 0 for the likeliest. top_p: draw among the likeliest values that together have this share
+    of the probability, 1 for all. naive: run the whole network for every pixel, to compare with."""
 
     temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
     naive: bool = False
 
 
@@ -135,7 +137,7 @@ class Causal(Model):
             for done, (row, column) in enumerate(walk.order(), 1):
                 whole = self.net(self.inputs(x), context)[:, :, row, column] if options.naive else None
                 features = walk.at(row, column) if whole is None else whole
-                pixel = self.head.sample(features, u[:, row, column], options.temperature)
+                pixel = self.head.sample(features, u[:, row, column], options.temperature, options.top_p)
                 if known is not None:
                     pixel = torch.where(mask[:, :, row, column] > 0, pixel, known[:, :, row, column].to(kind))
                 x[:, :, row, column] = pixel

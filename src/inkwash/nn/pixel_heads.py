@@ -5,6 +5,7 @@ A pixel's channels come one after the other, each told the ones before it, so th
 
 References: 1. van den Oord et al. 2016, Pixel Recurrent Neural Networks, section 3 (a softmax over 256 levels, colours in turn).
 2. Salimans et al. 2017, PixelCNN++, section 2.1 and 2.2 (a mixture of discretised logistics, colours linear in the ones before).
+3. Holtzman et al. 2020, The Curious Case of Neural Text Degeneration, section 3.1 (nucleus sampling).
 """
 
 import torch
@@ -19,6 +20,15 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     """The class at which the cumulative probability passes u: (..., K) and (...) in [0, 1) to int64 (...)."""
     ends = logits.softmax(-1).cumsum(-1)
     return (ends < (u * ends[..., -1])[..., None]).sum(-1).clamp_(max=logits.shape[-1] - 1)
+
+
+def nucleus(logits: Tensor, share: float) -> Tensor:
+    """Without the classes beyond the likeliest that together have this share of the probability [3]: (..., K) to (..., K)."""
+    if share >= 1:
+        return logits
+    p, order = logits.softmax(-1).sort(-1, descending=True)
+    beyond = p.cumsum(-1) - p >= share
+    return logits.masked_fill(beyond.gather(-1, order.argsort(-1)), -torch.inf)
 
 
 class Categorical(nn.Module):
@@ -52,11 +62,12 @@ class Categorical(nn.Module):
             out.append(-F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view(wanted.shape))
         return torch.stack(out, dim=1)
 
-    def sample(self, features: Tensor, u: Tensor, temperature: float) -> Tensor:
+    def sample(self, features: Tensor, u: Tensor, temperature: float, top_p: float = 1.0) -> Tensor:
         """One pixel: features (N, D), u (N, C, draws) to (N, C) in [-1, 1]."""
         codes: list[Tensor] = []
         for c in range(self.channels):
-            codes.append(choose(self.logits(features, codes) / max(temperature, 1e-6), u[:, c, 0].to(features.dtype)))
+            logits = nucleus(self.logits(features, codes) / max(temperature, 1e-6), top_p)
+            codes.append(choose(logits, u[:, c, 0].to(features.dtype)))
         return from_levels(torch.stack(codes, dim=1), self.levels).to(features.dtype)
 
 
@@ -112,11 +123,11 @@ class LogisticMixture(nn.Module):
             total = total + discretised_logistic(value[..., None], mean, scales[..., c, :], self.levels)
         return total.logsumexp(-1)[:, None]
 
-    def sample(self, features: Tensor, u: Tensor, temperature: float) -> Tensor:
-        """One pixel: features (N, D), u (N, C, draws) to (N, C) in [-1, 1]."""
+    def sample(self, features: Tensor, u: Tensor, temperature: float, top_p: float = 1.0) -> Tensor:
+        """One pixel: features (N, D), u (N, C, draws) to (N, C) in [-1, 1]. top_p: of the mixture's components."""
         weights, means, scales, couplings = self.parts(features)
         u = u.to(features.dtype)
-        chosen = choose(weights / max(temperature, 1e-6), u[:, 0, 0])[:, None]  # (N, 1)
+        chosen = choose(nucleus(weights / max(temperature, 1e-6), top_p), u[:, 0, 0])[:, None]  # (N, 1)
         values: list[Tensor] = []
         for c in range(self.channels):
             mean, scale = (t.gather(-1, chosen)[:, 0] for t in (self.mean(means, couplings, c, values), scales[:, c]))

@@ -52,7 +52,7 @@ def pixel_transformer(source: str, facts: Facts) -> RunConfig:
 
 def codes(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     """The grids of a trained VQ-VAE, --from RUN: masked convolutions and attention, which learn most in little time."""
-    return _prior(PixelCNNConfig(width=256, first=1, attention=4), source, facts, start)
+    return _prior(PixelCNNConfig(width=256, blocks=4, first=1, attention=2), source, facts, start)
 
 
 def codes_transformer(source: str, facts: Facts, start: ModelConfig) -> RunConfig:

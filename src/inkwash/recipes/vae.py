@@ -35,7 +35,7 @@ def vqvae(source: str, facts: Facts) -> RunConfig:
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
         model=VQVAEConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
         objective=VQConfig(adversary=AdversaryConfig(weight=0.3)),
-        train=TrainConfig(batch=64, optimizer="muon", samples=32),
+        train=TrainConfig(batch=64, optimizer="muon", lr=3e-3, samples=32),
     )
 
 

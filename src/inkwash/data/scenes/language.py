@@ -20,10 +20,10 @@ WORDS = {
         "in front of": ("in front of", "partly covering"), "behind": ("behind", "partly covered by"),
     },
     "zh": {
-        "circle": ("圆形", "圆片"), "square": ("正方形", "方块"), "triangle": ("三角形",), "star": ("五角星", "星星"),
+        "circle": ("圆形", "圆", "圆片"), "square": ("正方形", "方块", "方形"), "triangle": ("三角形",), "star": ("五角星", "星星"),
         "heart": ("爱心", "心形"), "ring": ("圆环", "环"), "cross": ("十字", "十字形"), "crescent": ("月牙", "新月"),
-        "red": ("红色",), "orange": ("橙色", "橘色"), "yellow": ("黄色",), "green": ("绿色",),
-        "cyan": ("青色",), "blue": ("蓝色",), "purple": ("紫色",), "pink": ("粉色", "粉红色"),
+        "red": ("红色", "红"), "orange": ("橙色", "橘色"), "yellow": ("黄色", "黄"), "green": ("绿色", "绿"),
+        "cyan": ("青色",), "blue": ("蓝色", "蓝"), "purple": ("紫色", "紫"), "pink": ("粉色", "粉红色"),
         "small": ("小", "小小的"), "medium": ("中等大小的", "不大不小的"), "large": ("大", "大大的"),
         "plain": ("素面", "纯色"), "striped": ("条纹",), "dotted": ("圆点", "波点"), "checked": ("格子", "方格"),
         "left of": ("左边", "左侧"), "right of": ("右边", "右侧"), "above": ("上方", "上面"), "below": ("下方", "下面"),
@@ -47,27 +47,31 @@ GROUNDS = {
 COUNTERS = {"star": "颗", "heart": "颗", "crescent": "弯"}  # others take 个
 
 
-def _describe_en(o: Object, draws: Draws) -> str:
+def _describe_en(o: Object, draws: Draws, article: bool) -> str:
     word = lambda key: draws.pick(WORDS["en"][key])  # noqa: E731
     words = [word(o.size)] if draws.uniform() < 0.6 else []
     if draws.uniform() < (0.2 if o.texture == "plain" else 0.7):
         words.append(word(o.texture))
     words += [word(o.colour), word(o.shape)]
-    return f"{'an' if words[0][0] in 'aeiou' else 'a'} {' '.join(words)}"
+    if article:
+        words.insert(0, "an" if words[0][0] in "aeiou" else "a")
+    return " ".join(words)
 
 
-def _describe_zh(o: Object, draws: Draws) -> str:
+def _describe_zh(o: Object, draws: Draws, article: bool) -> str:
     word = lambda key: draws.pick(WORDS["zh"][key])  # noqa: E731
     size = word(o.size) if draws.uniform() < 0.6 else ""
     texture = word(o.texture) if draws.uniform() < (0.2 if o.texture == "plain" else 0.7) else ""
     colour, shape = word(o.colour), word(o.shape)
-    # A bare 大 or 小 sits right before the shape, longer forms come first: 一个红色大圆形, 一个大大的红色圆形.
-    body = f"{colour}{texture}{size}{shape}" if len(size) == 1 else f"{size}{colour}{texture}{shape}"
-    return f"一{COUNTERS.get(o.shape, '个')}{body}"
+    of = "的" if colour.endswith("色") and draws.uniform() < 0.3 else ""
+    # A bare 大 or 小 sits right before the shape, longer forms come first: 一个红色的大圆形, 一个大大的红色圆形.
+    body = f"{colour}{of}{texture}{size}{shape}" if len(size) == 1 else f"{size}{colour}{of}{texture}{shape}"
+    return f"一{COUNTERS.get(o.shape, '个')}{body}" if article else body
 
 
 def _english(scene: Scene, draws: Draws) -> str:
-    things = [_describe_en(o, draws) for o in scene.objects]
+    article = draws.uniform() < 0.85
+    things = [_describe_en(o, draws, article) for o in scene.objects]
     text = things[0]
     if len(things) > 1:
         if scene.relation:
@@ -84,12 +88,14 @@ def _english(scene: Scene, draws: Draws) -> str:
 
 
 def _chinese(scene: Scene, draws: Draws) -> str:
-    things = [_describe_zh(o, draws) for o in scene.objects]
+    article = draws.uniform() < 0.8
+    things = [_describe_zh(o, draws, article) for o in scene.objects]
     text = things[0]
     if len(things) > 1:
         if scene.relation:
             where = draws.pick(WORDS["zh"][scene.relation])
-            text = draws.pick(("{a}在{b}的{where}", "{b}的{where}有{a}", "{b}的{where}是{a}")).format(a=things[0], b=things[1], where=where)
+            form = draws.pick(("{a}在{b}的{where}", "{a}在{b}{where}", "{b}的{where}有{a}", "{b}{where}有{a}", "{b}的{where}是{a}"))
+            text = form.format(a=things[0], b=things[1], where=where)
         else:
             text = f"{things[0]}和{things[1]}"
     rest = things[2:]

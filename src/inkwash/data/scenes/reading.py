@@ -29,7 +29,7 @@ def _patterns(language: str):
     if language == "en":
         thing = re.compile(rf"\b(?:(?:{size}) )?(?:(?:{texture}) )?({colour}) ({shape})\b")
     else:
-        thing = re.compile(rf"(?:{size})?({colour})(?:{texture})?(?:{size})?({shape})")
+        thing = re.compile(rf"(?:{size})?({colour})的?(?:{texture})?(?:{size})?({shape})")
     return thing, colours, shapes, re.compile(where), relations
 
 
@@ -46,11 +46,13 @@ def said(text: str) -> Said:
     if len(found) > 1:
         between = text.lower()[found[0].end() : found[1].start()]
         rest = text.lower()[found[1].end() : found[2].start() if len(found) > 2 else None]
-        if chinese and not (between.startswith("的") and re.search("[有是]", between)):
-            named = where.search(rest) if between.startswith("在") and rest.startswith("的") else None
-        else:
+        if not chinese:
             named = where.search(between)
-            if chinese and named:
+        elif between.startswith("在"):
+            named = where.match(rest.removeprefix("的"))
+        else:
+            named = where.match(between.removeprefix("的"))
+            if named:
                 things[:2] = things[1::-1]  # "right of b is a"
         relation = relations[named[0]] if named else None
     return Said(tuple(things), relation)
