@@ -1,6 +1,7 @@
 """Sampling of autoregressive models: what each new pixel needs, against the whole network for every pixel.
 
-usage: python benchmarks/autoregressive.py [--nets pixelcnn ...] [--n 64] [--side 28] [--kinds fp32 fp64] [--run RUN] [--blocks N]
+usage: python benchmarks/autoregressive.py [--nets pixelcnn ...] [--n 64] [--side 28] [--kinds fp32 fp64] [--run RUN]
+       [--blocks N] [--width N]
 
 Both ways draw from the same seeds with the same weights (of --run, or random ones that are not at their start), one after the other. In
 fp64 the pictures must be the same; in fp32 the share that is the same is printed. The last line is JSON.
@@ -30,12 +31,12 @@ NETS = {
 KINDS = {"fp32": torch.float32, "fp64": torch.float64}
 
 
-def fresh(name: str, side: int, blocks: int | None = None, spread: float = 0.02) -> Autoregressive:
-    """A network of two levels with random weights, of the usual depth or of so many blocks (or layers)."""
+def fresh(name: str, side: int, blocks: int | None = None, width: int | None = None, spread: float = 0.02) -> Autoregressive:
+    """A network of two levels with random weights, as deep and wide as usual unless said."""
     torch.manual_seed(0)
     net = NETS[name]
-    if blocks:
-        net = net.model_copy(update={"blocks" if hasattr(net, "blocks") else "layers": blocks})
+    said = {"blocks" if hasattr(net, "blocks") else "layers": blocks, "width": width}
+    net = net.model_copy(update={key: value for key, value in said.items() if value})
     model = AutoregressiveConfig(shape=(1, side, side), levels=2, net=net).build().eval()
     with torch.no_grad():
         for p in model.parameters():
@@ -71,13 +72,14 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=64)
     parser.add_argument("--side", type=int, default=28)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--blocks", type=int, help="fewer blocks than usual, where the naive way takes hours")
+    parser.add_argument("--blocks", type=int, help="fewer than usual, where the naive way takes hours")
+    parser.add_argument("--width", type=int, help="narrower than usual")
     parser.add_argument("--run", help="a trained run, instead of random weights")
     args = parser.parse_args()
     keep_freed_memory()
     found = {}
     for name in [args.run] if args.run else args.nets:
-        model = load(args.run).model if args.run else fresh(name, args.side, args.blocks)
+        model = load(args.run).model if args.run else fresh(name, args.side, args.blocks, args.width)
         found[name] = {"parameters": sum(p.numel() for p in model.parameters())}
         for kind in args.kinds:
             found[name][kind] = compare(model, args.n, kind)

@@ -327,6 +327,21 @@ def evaluate(
     run(what, data, n, metrics, extractor, seeds, option or [], batch, device, code, json)
 
 
+@app.command(rich_help_panel=MEASURE)
+def nearest(
+    pictures: Annotated[list[str], typer.Argument(help="Files, or folders of PNG files.")],
+    data: Annotated[str, typer.Option("--data", help="What the model was trained on.", show_default=False)],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many for each.")] = 3,
+    extractor: Annotated[str, typer.Option("--extractor", help="As of evaluate.")] = "own",
+    out: Annotated[str, typer.Option("--out", help="A PNG file.")] = "nearest.png",
+    json: Json = False,
+) -> None:
+    """Show the training pictures that made ones are most like: new, or copied?"""
+    from inkwash.cli.nearest import run
+
+    run(pictures, data, n, extractor, out, json)
+
+
 @app.command(rich_help_panel=DESCRIBE)
 def caption(
     picture: Annotated[list[str], typer.Argument(help="Files to describe.")],
