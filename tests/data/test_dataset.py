@@ -8,6 +8,7 @@ from PIL import Image
 
 from inkwash.core.errors import DataError
 from inkwash.data import Dataset, View, open_source
+from inkwash.data.scenes import ScenesSource
 from inkwash.data.source import Few
 
 
@@ -173,3 +174,25 @@ def test_fingerprints_tell_views_apart(tmp_path):
 def test_what_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no classes"):
         Dataset(write_images(tmp_path, 3)).label_counts()
+
+
+def test_what_is_slow_to_make_is_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("INKWASH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ScenesSource, "slow", True)
+    made = []
+
+    def dataset(what: str = "scenes?size=16&count=5&captions=2") -> Dataset:
+        made.clear()
+        return Dataset(open_source(what), on_progress=lambda done, total: made.append(done))
+
+    def same(a: Dataset, b: Dataset) -> bool:
+        images = torch.equal(a.rows(range(5)).images, b.rows(range(5)).images)
+        return images and torch.equal(a.labels, b.labels) and [a.text(i) for i in range(5)] == [b.text(i) for i in range(5)]
+
+    first = dataset()
+    assert made == [5] and same(dataset(), first) and made == []
+    dataset("scenes?size=16&count=5&captions=1")
+    assert made == [5]  # other words: another set
+    for path in (tmp_path / "cache" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert same(dataset(), first) and made == [5]

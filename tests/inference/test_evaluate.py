@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from inkwash.core.cache import cache_folder
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.pixels import from_uint8
 from inkwash.data import Dataset, View, open_source
-from inkwash.inference import features as features_module
 from inkwash.inference.evaluate import Reference, evaluate_folder, evaluate_model, open_pair, wanted
 from inkwash.inference.features import features_of, thinned
 from inkwash.inference.load import Loaded
@@ -152,7 +152,7 @@ def test_features_are_cached_under_data_network_and_view(tmp_path):
     features_of(net, Dataset(open_source(source, "test")), 100)
     features_of(net, data, 10)
     assert net.calls == 3
-    for path in features_module.cache_folder().iterdir():
+    for path in cache_folder("features").iterdir():
         path.write_bytes(path.read_bytes()[:-1] + b"!")  # damaged: made again
     assert torch.equal(features_of(net, data, 100), first) and net.calls == 4
 

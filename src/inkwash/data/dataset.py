@@ -1,6 +1,7 @@
 """A source seen through a view, ready to be indexed: in memory where it fits, else decoded as it is asked for."""
 
 import hashlib
+import json
 import logging
 import os
 import threading
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.cache import keep, recall
 from inkwash.core.errors import DataError
 from inkwash.data.source import Record, Source
 from inkwash.data.view import Facts, View, facts
@@ -80,8 +82,11 @@ class Dataset:
         self.in_memory = self._bytes(found, sizes) <= memory_limit
         if self.in_memory:
             self._tally.tried = self._count
-            if not self._take_arrays(found):
+            key = self.fingerprint() if source.slow and not self.view.cuts else None
+            if not ((key and self._recall(key)) or self._take_arrays(found)):
                 self._decode(found, on_progress or (lambda done, total: None))
+                if key:
+                    self._keep(key)
         self.facts: Facts = replace(found, count=self._count)
 
     def __len__(self) -> int:
@@ -202,6 +207,22 @@ class Dataset:
         self._labels = self._with_null(labels[kept]) if self.classes else None
         self._text = [text[i] for i in kept] if found.captions else None
         self._count = len(kept)
+
+    def _recall(self, key: str) -> bool:
+        """Whether it had been kept on disk, and was taken."""
+        known = recall("images", key)
+        if known is None:
+            return False
+        self._images, self._labels = known["images"], known.get("labels")
+        self._text = [tuple(row) for row in json.loads(known["text"].numpy().tobytes())] if "text" in known else None
+        self._count = len(self._images)
+        return True
+
+    def _keep(self, key: str) -> None:
+        tensors = {"images": self._images} | ({} if self._labels is None else {"labels": self._labels})
+        if self._text:
+            tensors["text"] = torch.frombuffer(bytearray(json.dumps(self._text).encode()), dtype=torch.uint8)
+        keep("images", key, tensors, self.source.name)
 
     def _read(self, i: int) -> Record:
         return self.source.read(i) if self.view.fit == "window" else self.source.read_for(i, *self.view.size)

@@ -23,11 +23,12 @@ class Source(ABC):
     """One split of a data set. `read` may be called from several threads or processes.
 
     name: as the user wrote it. split: "train", "test", ... splits: the names it could have been opened with.
-    classes: names by label, empty where there are none.
+    classes: names by label, empty where there are none. slow: records take so long to make that they are worth keeping on disk.
     """
 
     name: str
     split: str
+    slow = False
     splits: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
 

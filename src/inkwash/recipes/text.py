@@ -24,7 +24,7 @@ READ = 20_000  # captions that a tokenizer is learnt from, at most
 def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
     """The tokenizer of a source's captions, with room for the longest. Raises ConfigError where there are none."""
     known = open_source(source)
-    step = max(1, len(known) // READ)
+    step = max(1, len(known) * len(known.text(0)) // READ)
     texts = [text for i in range(0, len(known), step) for text in known.text(i)]
     if not texts:
         raise ConfigError(f"{source} has no captions to learn from: {CAPTIONS}.")

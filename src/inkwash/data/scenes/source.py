@@ -78,6 +78,11 @@ class ScenesSource(Source):
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def slow(self) -> bool:
+        """Pixels of some minutes of drawing."""
+        return self.count * self.size**2 * max(1, self.frames) >= 2**26
+
     def scene(self, i: int) -> Scene:
         """The i-th scene as data."""
         if not 0 <= i < self.count:
