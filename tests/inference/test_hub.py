@@ -94,6 +94,34 @@ def test_words_and_sizes_matter(folder):
     assert not torch.allclose(usual, other) and large.shape == (1, 3, 24, 16)
 
 
+def test_low_rank_weights_are_added_and_taken_away(folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+    pipe.unet.add_adapter(peft.LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"]))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in pipe.unet.named_parameters():
+            if "lora" in name:
+                weight.normal_()
+    pipe.save_lora_weights(str(tmp_path), unet_lora_layers=peft.get_peft_model_state_dict(pipe.unet))
+    (file,) = tmp_path.glob("*.safetensors")
+    pipe.set_progress_bar_config(disable=True)
+    given = {"prompt": "a cat", "num_inference_steps": 3, "guidance_scale": 4.0}
+    wanted = np.asarray(pipe(generator=torch.Generator().manual_seed(5), **given).images[0]).astype(int)
+    runner = Runner("cpu")
+
+    def drawn(**more):
+        request = Request(model=str(folder), seed=5, prompt="a cat", options={"steps": 3, "guidance": 4.0, **more})
+        return runner.run([request])[0].images[0]
+
+    plain, added, again = drawn(), drawn(lora=str(file)), drawn()
+    assert abs(ours(added) - wanted).max() <= 1 and abs(ours(added) - ours(plain)).max() > 5 and torch.equal(plain, again)
+    (tmp_path / "other.safetensors").write_bytes(b"no weights")
+    with pytest.raises(FileError, match="holds no low-rank weights"):
+        drawn(lora=str(tmp_path / "other.safetensors"))
+    assert torch.equal(drawn(), plain)
+
+
 def test_an_edit_is_that_of_diffusers(folder, picture):
     loaded = load(folder, "cpu")
     order = Edit(image=str(picture), prompt="a cat", seed=3, options={"steps": 4, "strength": 0.6, "guidance": 2.0})

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
+from safetensors import SafetensorError
 from torch import Tensor
 
 from inkwash.core.batch import Condition
@@ -122,13 +123,21 @@ class PipelineModel(Model, Sampler, Prompted):
         if options.lora != self._lora:
             if self._lora:
                 pipe.unload_lora_weights()
+            self._lora = ""
             if options.lora:
-                place = Path(options.lora)
-                if not place.exists() or not hasattr(pipe, "load_lora_weights"):
-                    raise FileError(f"{options.lora} does not exist, or a {self.config.pipeline} takes no low-rank weights.")
-                where, file = (place.parent, {"weight_name": place.name}) if place.is_file() else (place, {})
-                pipe.load_lora_weights(str(where), **file, use_safetensors=True, local_files_only=True)
+                self._load(pipe, Path(options.lora))
             self._lora = options.lora
+
+    def _load(self, pipe: Any, place: Path) -> None:
+        """Low-rank weights from a file or a folder."""
+        if not place.exists() or not hasattr(pipe, "load_lora_weights"):
+            raise FileError(f"{place} does not exist, or a {self.config.pipeline} takes no low-rank weights.")
+        library("peft", "hub")
+        where, file = (place.parent, {"weight_name": place.name}) if place.is_file() else (place, {})
+        try:
+            pipe.load_lora_weights(str(where), **file, use_safetensors=True, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise FileError(f"{place} holds no low-rank weights for a {self.config.pipeline}: {reason(error)}.") from None
 
     def refuse(self, options: PipelineOptions, cond: Condition) -> None:
         step = getattr(self.pipe, "vae_scale_factor", 8)
