@@ -286,13 +286,17 @@ TABLES = {
     "walking": (
         {"en": "64 images of 28x28, two levels", "zh": "64 张 28x28 的两级图像"},
         {
-            "fast": {"en": "fast, s", "zh": "快速，秒"},
+            "fast": {"en": "fast, fp32, s", "zh": "快速，fp32，秒"},
             "naive": {"en": "naive, s", "zh": "朴素，秒"},
             "ratio": {"en": "ratio", "zh": "倍数"},
+            "ratio64": {"en": "ratio, fp64", "zh": "倍数，fp64"},
             "same": {"en": "the same pictures, fp64", "zh": "相同的图，fp64"},
             "same32": {"en": "fp32", "zh": "fp32"},
         },
-        {f"walking.{key}": {"en": f"`{name}`", "zh": f"`{name}`"} for key, name in CAUSAL.items()},
+        {
+            "walking.pixelcnn": {"en": "`pixelcnn`, 6 blocks", "zh": "`pixelcnn`，6 个块"},
+            "walking.transformer": {"en": "transformer over 784 tokens, 2 blocks", "zh": "784 个词元上的 Transformer，2 个块"},
+        },
     ),
     "mnist": (
         {"en": "Nats of 10,000 test images of MNIST, one core", "zh": "MNIST 10,000 张测试图的 nats，单核训练"},
