@@ -12,6 +12,7 @@ from inkwash.core.model import Aligner
 from inkwash.data import Dataset, Loader, open_source
 from inkwash.inference.edit import trained_view
 from inkwash.inference.load import Loaded
+from inkwash.metrics.features.base import to_rgb
 from inkwash.metrics.tables import Figure, share
 
 
@@ -28,7 +29,8 @@ def fits(loaded: Loaded, images: Tensor, texts: Sequence[str], batch: int = 128)
     model, device = aligner(loaded), loaded.model.device
     channels, *size = loaded.model.config.shape
     if images.shape[1] != channels:
-        images = images[:, :1].expand(-1, channels, -1, -1) if channels > images.shape[1] else images[:, :channels]
+        rgb = to_rgb(images)  # on white where they are transparent
+        images = torch.cat([rgb, torch.ones_like(rgb[:, :1])], 1)[:, :channels]  # an opaque fourth, for a judge that wants one
     if list(images.shape[-2:]) != size:
         images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
     u = torch.cat([model.features(images[i : i + batch].to(device)).cpu() for i in range(0, len(images), batch)])
