@@ -1,18 +1,20 @@
 """More captions for pictures whose names are short: paraphrases by rules, and Chinese where every word of a name is known.
 
-usage: python tools/emoji_captions.py noto_emoji.zip emoji.zip
+usage: python tools/emoji_captions.py noto_emoji.zip emoji.zip [--tones 2]
 
-Reads a zip with metadata.csv (file_name, text) and writes one with the same pictures and more rows. Skin tones get their words; pictures
-that differ in skin tone only stay in one split (a column `split`, by a hash of the name without tone: a tenth is held out).
+Reads a zip with metadata.csv (file_name, text) and writes one with more rows. Skin tones get their words; of pictures that differ in skin
+tone only, the one without and so many others are kept, or half of the set would be of them; they stay in one split (a column `split`, by a
+hash of the name without tones: a tenth is held out).
 """
 
+import argparse
 import csv
 import hashlib
 import io
 import json
 import re
-import sys
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
 TONES = {"tone1": "light", "tone2": "medium-light", "tone3": "medium", "tone4": "medium-dark", "tone5": "dark"}
@@ -22,8 +24,8 @@ SYNONYMS, ZH = WORDS["synonyms"], WORDS["zh"]
 
 
 def bare(name: str) -> str:
-    """A name without its skin tone."""
-    return re.sub(r" tone[1-5]", "", name)
+    """A name without its skin tones."""
+    return re.sub(r" tone[1-5]|, (?:medium-light|medium-dark|light|medium|dark) skin tone", "", name)
 
 
 def article(name: str) -> str:
@@ -69,13 +71,35 @@ def chinese(name: str) -> list[str]:
 
 
 def split(name: str) -> str:
-    return "test" if int(hashlib.sha256(bare(name).encode()).hexdigest(), 16) % 10 == 0 else "train"
+    return "test" if digest(bare(name)) % 10 == 0 else "train"
+
+
+def digest(name: str) -> int:
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16)
+
+
+def thinned(names: list[str], tones: int) -> set[str]:
+    """Names without tones, and for each of them so many with: others from name to name."""
+    variants = defaultdict(list)
+    for name in names:
+        variants[bare(name)].append(name)
+    kept = set()
+    for core, every in variants.items():
+        kept |= {core} & set(every)
+        kept |= set(sorted(set(every) - {core}, key=digest)[:tones])
+    return kept
 
 
 def main() -> None:
-    source, target = sys.argv[1:3]
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("target")
+    parser.add_argument("--tones", type=int, default=2)
+    args = parser.parse_args()
+    with zipfile.ZipFile(args.source) as old, zipfile.ZipFile(args.target, "w") as new:
         rows = list(csv.DictReader(io.StringIO(old.read("metadata.csv").decode("utf-8-sig"))))
+        kept = thinned([row["text"] for row in rows], args.tones)
+        rows = [row for row in rows if row["text"] in kept]
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(["file_name", "text", "split"])
@@ -83,10 +107,9 @@ def main() -> None:
             for caption in [*english(row["text"]), *chinese(row["text"])]:
                 table.writerow([row["file_name"], caption, split(row["text"])])
         new.writestr("metadata.csv", text.getvalue())
-        for name in old.namelist():
-            if name != "metadata.csv":
-                new.writestr(name, old.read(name))
-    print(f"wrote {target}: {len(rows)} pictures, {len(text.getvalue().splitlines()) - 1} captions")
+        for name in dict.fromkeys(row["file_name"] for row in rows):
+            new.writestr(name, old.read(name))
+    print(f"wrote {args.target}: {len(rows)} pictures, {len(text.getvalue().splitlines()) - 1} captions")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,16 @@ def test_chinese_where_all_of_it_is_known(tool):
     assert chinese("flag argentina") == chinese("red flag argentina") == chinese("red") == []
 
 
+def test_of_variants_in_skin_tone_a_few_are_kept_and_go_together(tool):
+    tones = ("light", "medium-light", "medium", "medium-dark", "dark")
+    names = [f"{core}{tone}" for core in ("artist", "people, woman, man") for tone in ("", *(f", {t} skin tone" for t in tones))]
+    kept = tool["thinned"]([*names, "cat", "hand tone1", "hand tone2", "hand tone3"], 2)
+    assert {"artist", "people, woman, man", "cat"} <= kept and len(kept) == 3 + 3 + 1 + 2
+    assert len({tool["split"](name) for name in names if name.startswith("artist")}) == 1
+    assert "an artist, dark skin tone" in tool["english"]("artist, dark skin tone")
+    assert tool["bare"]("handshake, light skin tone, medium-dark skin tone") == "handshake"
+
+
 def test_the_zip_has_all_pictures_and_splits_by_name_without_tone(tool, tmp_path, monkeypatch, capsys):
     from PIL import Image
 
@@ -55,7 +65,7 @@ def test_the_zip_has_all_pictures_and_splits_by_name_without_tone(tool, tmp_path
             data = io.BytesIO()
             Image.fromarray(x).save(data, "PNG")
             old.writestr(f"{i}.png", data.getvalue())
-    monkeypatch.setattr(sys, "argv", ["tool", str(tmp_path / "old.zip"), str(tmp_path / "new.zip")])
+    monkeypatch.setattr(sys, "argv", ["tool", str(tmp_path / "old.zip"), str(tmp_path / "new.zip"), "--tones", "3"])
     tool["main"]()
     assert f"{len(names)} pictures" in capsys.readouterr().out
     parts = {split: open_source(str(tmp_path / "new.zip"), split) for split in ("train", "test")}
