@@ -251,9 +251,10 @@ TABLES = {
         {"mse": {"en": "squared error a frame", "zh": "每帧平方误差"}, "ssim": {"en": "SSIM", "zh": "SSIM"}},
         {
             "sequence.copy": {"en": "moving digits, the last frame repeated", "zh": "移动数字，重复最后一帧"},
-            "sequence.conv": {"en": "`sequence`", "zh": "`sequence`"},
-            "sequence.lstm": {"en": "`sequence-lstm`", "zh": "`sequence-lstm`"},
-            "sequence.true": {"en": "`sequence`, only true frames in training", "zh": "`sequence`，训练时只看真实的帧"},
+            "sequence.conv": {"en": "`sequence`, 20 minutes", "zh": "`sequence`，20 分钟"},
+            "sequence.short": {"en": "`sequence`, 12 minutes", "zh": "`sequence`，12 分钟"},
+            "sequence.lstm": {"en": "`sequence-lstm`, 12 minutes", "zh": "`sequence-lstm`，12 分钟"},
+            "sequence.true": {"en": "only true frames in training, 12 minutes", "zh": "训练时只看真实的帧，12 分钟"},
             "sequence.scenes_copy": {"en": "moving scenes, the last frame repeated", "zh": "移动场景，重复最后一帧"},
             "sequence.scenes": {"en": "`sequence`", "zh": "`sequence`"},
         },
