@@ -1,5 +1,6 @@
 """Autoregressive models: causal, exact, and drawn fast as they are drawn slowly."""
 
+import dataclasses
 import itertools
 import math
 
@@ -8,6 +9,7 @@ import torch
 
 from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
+from inkwash.data import Facts
 from inkwash.inference.draw import draw, image_rng
 from inkwash.methods.autoregressive import AutoregressiveConfig, AutoregressiveOptions, PixelUpscalerConfig
 from inkwash.metrics.likelihood import bits_per_dim
@@ -16,6 +18,7 @@ from inkwash.nn.causal_transformer import TransformerConfig
 from inkwash.nn.levels import binarised, from_levels, to_levels
 from inkwash.nn.pixelcnn import GatedConfig, PixelCNNConfig
 from inkwash.nn.pixelrnn import DiagonalConfig, RowLSTMConfig
+from inkwash.recipes import find
 from tiny import stir_
 
 NETS = {
@@ -129,6 +132,12 @@ def test_probabilities_of_all_small_images_sum_to_one(net, shape, levels, head):
     nats = model.log_prob(from_levels(codes, levels).double(), Condition(), image_rng(range(len(codes))))
     assert nats.exp().sum().item() == pytest.approx(1, abs=1e-9)
     assert nats.max() - nats.min() > 0.5  # they differ
+
+
+def test_grey_images_are_learnt_by_a_mixture_and_black_and_white_ones_by_a_softmax():
+    grey = Facts(channels=1, height=8, width=8, classes=(), count=9, captions=False)
+    heads = {f.levels: find("pixelcnn")("x", f).model.head for f in (grey, dataclasses.replace(grey, levels=2))}
+    assert heads == {256: "logistic", 2: "categorical"}
 
 
 def test_drawn_images_are_as_frequent_as_they_are_probable():

@@ -12,9 +12,10 @@ from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 def _with(net: CausalNet, source: str, facts: Facts, fold: int = 1, lr: float = 1e-3) -> RunConfig:
     shape = (facts.channels, facts.height, facts.width)
+    head = "categorical" if facts.levels == 2 else "logistic"  # a softmax learns slowly that neighbouring levels are alike
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=AutoregressiveConfig(shape=shape, classes=facts.classes, levels=facts.levels, net=net, fold=fold),
+        model=AutoregressiveConfig(shape=shape, classes=facts.classes, levels=facts.levels, net=net, fold=fold, head=head),
         objective=LikelihoodConfig(),
         train=TrainConfig(batch=64, optimizer="muon", lr=lr, samples=16),
     )
@@ -71,6 +72,8 @@ def pixel_upscaler(source: str, facts: Facts) -> RunConfig:
     """The default network, told of a picture four times smaller; sides that four does not divide are cut."""
     config = autoregressive(source, facts)
     size = (max(4, facts.height // 4 * 4), max(4, facts.width // 4 * 4))
-    model = PixelUpscalerConfig(shape=(facts.channels, *size), levels=facts.levels, net=config.model.net, fold=config.model.fold)
+    model = PixelUpscalerConfig(
+        shape=(facts.channels, *size), levels=facts.levels, net=config.model.net, fold=config.model.fold, head=config.model.head
+    )
     view = View(size=size, channels=facts.channels)
     return config.model_copy(update={"data": DataConfig(source=source, view=view), "model": model})

@@ -17,8 +17,6 @@ def check_start(config: RunConfig, estimate: Estimate, count: int) -> Iterable[s
     images = steps * t.batch
     if min(t.ema, t.ema_share * images) > 0.15 * images:
         yield f"train.ema is too slow for the run's length: a half-life of {t.ema:.0f} of about {images:.0f} images; try {images / 20:.0f}"
-    if t.warm_up > 0.5 * images:
-        yield f"train.warm_up is {t.warm_up} images, more than half of a run of about {images:.0f}"
     if count < t.batch:
         yield f"there are {count} training images, fewer than a batch of {t.batch}: each is seen several times a step"
     if (free := _free_memory()) and estimate.memory - peak_memory() > free:

@@ -26,8 +26,8 @@ class TrainConfig(Config):
     """steps or budget (seconds of wall clock) ends the run; the other is None. batch: images a step, over all processes.
 
     accumulate: micro-batches a step. optimizer: "muon" takes orthogonalised steps where weights are matrices. lr: its rate; warm_up:
-    images over which it rises; decay: the last share of the run over which it falls to zero. clip: largest norm of a phase's
-    gradient. ema: half-life in images, and never more than the share ema_share of the images seen so far.
+    images over which it rises, a tenth of the run at most; decay: the last share of the run over which it falls to zero. clip: largest
+    norm of a phase's gradient. ema: half-life in images, and never more than the share ema_share of the images seen so far.
     precision: "auto" times one convolution. compile: torch.compile the networks; the run says when that pays. checkpoint_every: in
     steps; held-out images are looked at then too. log_every and sample_every: in seconds. keep: how many checkpoints stay.
     """

@@ -133,9 +133,9 @@ class Trainer:
         return min(1.0, share)
 
     def learning_rate(self) -> float:
-        """Up over the first images, flat, down to zero over the last share of the run."""
+        """Up over the first images (at most a tenth of a short run), flat, down to zero over the last share of the run."""
         t, p = self.train, self.progress
-        up = min(1.0, (self.clock.images + t.batch) / t.warm_up) if t.warm_up else 1.0
+        up = min(1.0, max((self.clock.images + t.batch) / t.warm_up, p / 0.1)) if t.warm_up else 1.0
         down = min(1.0, (1 - p) / t.decay) if t.decay else 1.0
         return t.lr * up * down
 
