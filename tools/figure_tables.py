@@ -332,7 +332,7 @@ TABLES = {
         },
     ),
     "bits": (
-        {"en": "Fashion-MNIST of 256 levels, 10 minutes of one core", "zh": "256 级的 Fashion-MNIST，单核 10 分钟"},
+        {"en": "Fashion-MNIST of 256 levels, 5 minutes of one core", "zh": "256 级的 Fashion-MNIST，单核 5 分钟"},
         {"bits": {"en": "bits/dim", "zh": "比特/维"}, "images_per_second": {"en": "training, images/s", "zh": "训练，张/秒"}},
         {
             "bits.auto": {"en": "`autoregressive` (exact)", "zh": "`autoregressive`（精确）"},

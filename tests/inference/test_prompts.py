@@ -68,6 +68,13 @@ def test_who_draws_something_else_has_few():
     assert of["objects"] < 0.3 and of["relations"] < 0.2
 
 
+def test_both_splits_stand_in_one_table(tmp_path):
+    source = "scenes?size=16&count=8&lang=zh"
+    loaded = load(train(run_config("text", source, steps=1), tmp_path / "run", quiet=True), "cpu", "fp32")
+    table = evaluate_model(loaded, source, 4, "prompts", steps=1).table
+    assert list(table.rows) == [f"run, Chinese, {kind} compositions" for kind in ("held-out", "known")]
+
+
 def test_a_trained_model_is_measured_and_others_are_refused(tmp_path):
     source = write_npz(tmp_path / "a.npz")
     out = train(run_config("text", source, steps=1), tmp_path / "run", quiet=True)

@@ -27,16 +27,18 @@ def prompt_rows(
     sources = {split: open_source(data, split) for split in SPLITS}
     if loaded.model.config.shape != (3, *(sources["test"].size,) * 2):
         raise ConfigError(f"{loaded.name} draws {loaded.model.config.shape[1]} pixels a side: --data 'scenes?size=SIDE' must say the same.")
-    rows = {}
+    rows, against = {}, "scenes of " + " and ".join(s.fingerprint() for s in sources.values())  # the splits are there to be compared
     for split, kind in SPLITS.items():
         for language in sources[split].lang:
             row = f"{loaded.name}, {LANGUAGES[language]}, {kind}"
             with watch(row) as on_step:
-                rows[row] = _figures(loaded, sources[split], language, min(n, len(sources[split])), seeds, batch, on_step, options)
+                rows[row] = _figures(loaded, sources[split], language, min(n, len(sources[split])), seeds, batch, on_step, against, options)
     return rows
 
 
-def _figures(loaded: Loaded, source: ScenesSource, language: str, n: int, seeds: int, batch: int, on_step, options: dict) -> list[Figure]:
+def _figures(
+    loaded: Loaded, source: ScenesSource, language: str, n: int, seeds: int, batch: int, on_step, against: str, options: dict
+) -> list[Figure]:
     scenes, at = [source.scene(i) for i in range(n)], source.lang.index(language) * source.captions
     prompts, agreed, unread = [source.text(i)[at] for i in range(n)], [], 0
     for k in range(seeds):
@@ -45,7 +47,6 @@ def _figures(loaded: Loaded, source: ScenesSource, language: str, n: int, seeds:
             seen = parse(image)
             unread += isinstance(seen, Unreadable)
             agreed.append((len(scene.objects), agree(scene, seen)))
-    against = f"scenes {source.split}, {source.fingerprint()}"
     figures = [
         ("objects", [right for _, a in agreed for right in a.objects]),
         ("objects of two", [right for count, a in agreed if count == 2 for right in a.objects]),
