@@ -12,6 +12,10 @@ from inkwash.diffusion.grids import GRIDS
 from inkwash.diffusion.path import PATHS
 from inkwash.methods.diffusion import StudentConfig, StudentOptions
 from inkwash.methods.distillation import Distillation, DistillationConfig
+from inkwash.nn.text import TextConfig
+from inkwash.nn.tokenizer import TokenizerConfig
+from inkwash.nn.unet import UNetConfig
+from tiny import stir_
 
 MU, STD, N = 0.3, 0.45, 512
 
@@ -39,8 +43,11 @@ class Gaussian(nn.Module):
     def levels_of(self, t):
         return tuple(f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
 
-    def learns(self, batch, step, dropout):
-        return Told(step.drop(batch.cond.label, dropout, len(self.config.classes)))
+    def hears(self, batch, step, dropout):
+        return Condition(label=step.drop(batch.cond.label, dropout, len(self.config.classes)))
+
+    def told(self, cond, n):
+        return Told(cond.label)
 
     def nothing(self, n):
         return Told(torch.full((n,), len(self.config.classes)))
@@ -73,9 +80,9 @@ def test_the_goal_lies_where_the_teachers_flow_ends(name):
     a, _ = out.model.levels_of(start)
     x = a * MU + torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)).double()
     known, _ = out.model.estimate(x, start, Told())
-    wrong = (out.solved(x, start, Told()) - known).abs().max()
+    wrong = (out.solved(x, start, Condition()) - known).abs().max()
     out.config = out.config.override({"teacher_steps": 6})
-    assert wrong < 5e-3 and wrong < 0.1 * (out.solved(x, start, Told()) - known).abs().max()
+    assert wrong < 5e-3 and wrong < 0.1 * (out.solved(x, start, Condition()) - known).abs().max()
 
 
 def test_overshoot_multiplies_the_extrapolation():
@@ -84,7 +91,7 @@ def test_overshoot_multiplies_the_extrapolation():
     ends, teacher = {}, Gaussian(path, MU, STD)
     for overshoot in (0.0, 1.0, 2.0):
         out = objective(path, MU, STD, teacher_steps=3, overshoot=overshoot)
-        ends[overshoot] = out.solved(x, torch.tensor([0.9]), Told()).item()
+        ends[overshoot] = out.solved(x, torch.tensor([0.9]), Condition()).item()
     y, seen = x, []
     for t, t2 in ((0.9, 0.6), (0.6, 0.3)):
         seen.append(teacher.estimate(y, torch.tensor([t]), Told())[0])
@@ -155,14 +162,27 @@ class ByClass(Gaussian):
 def test_the_goal_knows_the_class_and_the_null_class_is_learned_too():
     path, label, t = PATHS["flow"], torch.tensor([0, 1, 2]), torch.full((3,), 0.999)
     out = Distillation(DistillationConfig(teacher_steps=20), ByClass(path))
-    ends = out.solved(torch.zeros(3, 1, 4, 4), t, Told(label)).mean((1, 2, 3))
+    ends = out.solved(torch.zeros(3, 1, 4, 4), t, Condition(label=label)).mean((1, 2, 3))
     assert ends.tolist() == pytest.approx([-0.5, 0.5, 0.0], abs=0.02)
     seen = []
-    out.solved = lambda x, t, told: seen.append(told.label) or x
+    out.solved = lambda x, t, cond: seen.append(cond.label) or x
     n = 4000
     batch = Batch(torch.zeros(n, 1, 1, 1), Condition(label=torch.arange(n) % 2), torch.arange(n))
     out.loss("main", batch, Step(0.5, 0, Rng.of_rows(0, range(n), "main")))
     assert (seen[0] == 2).float().mean().item() == pytest.approx(0.1, abs=0.02)
+
+
+@torch.no_grad()
+def test_the_teacher_reads_with_eyes_of_its_own():
+    words = TextConfig(width=8, blocks=1, head=8, tokenizer=TokenizerConfig(length=8))
+    net = UNetConfig(width=8, mults=(1,), blocks=1, fold=1, fine=4)
+    model = StudentConfig(shape=(1, 4, 4), net=net, text=words).build()
+    stir_(model, 0.5)
+    out, x, t = Distillation(DistillationConfig(), model), torch.randn(2, 1, 4, 4), torch.full((2,), 0.9)
+    cond = Condition(tokens=model.tokens(["red", "blue"]))
+    before, said = out.solved(x, t, cond), model.told(cond, 2).context
+    stir_(model.text, 0.5)
+    assert not torch.equal(model.told(cond, 2).context, said) and torch.equal(out.solved(x, t, cond), before)
 
 
 def test_guidance_moves_the_goal_within_its_interval():
@@ -173,7 +193,8 @@ def test_guidance_moves_the_goal_within_its_interval():
     plain, null = (out.teacher.estimate(x, t, Told(k))[0] for k in (label, torch.full_like(label, 2)))
     wanted = torch.stack([null[0] + 3 * (plain[0] - null[0]), plain[1], null[2]])
     torch.testing.assert_close(out.taught(x, t, Told(label)), wanted)
-    assert not torch.equal(out.solved(x, t, Told(label))[0], Distillation(DistillationConfig(), ByClass(path)).solved(x, t, Told(label))[0])
+    plain, cond = Distillation(DistillationConfig(), ByClass(path)), Condition(label=label)
+    assert not torch.equal(out.solved(x, t, cond)[0], plain.solved(x, t, cond)[0])
     with pytest.raises(ConfigError, match="the lower one first"):
         DistillationConfig.parse({"interval": [0.6, 0.2]})
     with pytest.raises(ConfigError, match="trained with classes"):

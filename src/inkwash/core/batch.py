@@ -88,8 +88,9 @@ class Step:
         """Labels (N,) of which about this share, row by row, became the null class; None stays None."""
         return label if label is None else torch.where(self.rng.uniform() < share, null, label)
 
-    def texts(self, text: list[tuple[str, ...]], share: float = 0.0) -> list[str]:
-        """One of each row's texts, and nothing for about this share of them. Rows without any have nothing."""
+    def texts(self, text: list[tuple[str, ...]] | None, share: float = 0.0) -> list[str]:
+        """One of each row's texts, and nothing for about this share of them. Rows without any have nothing: all, where text is None."""
+        text = [()] * len(self.rng) if text is None else text
         which, dropped = self.rng.uniform(2).cpu().unbind(1)
         chosen = (row[int(u * len(row))] if row else "" for row, u in zip(text, which.tolist()))
         return ["" if d < share else t for t, d in zip(chosen, dropped.tolist())]

@@ -79,13 +79,17 @@ class Estimator(Model, Sampler, Prompted):
             return Told(cond.label)
         return Told(cond.label, *self.text(self.prompts(cond, n, instead)))
 
-    def learns(self, batch: Batch, step: Step, dropout: float) -> Told:
-        """What the rows of a batch are told while learning: one of its texts each, or its label, left out for about this share of rows."""
+    def hears(self, batch: Batch, step: Step, dropout: float) -> Condition:
+        """What rows of a batch come with while learning: one of its texts each, or its label, left out for about this share of rows."""
         label = step.drop(batch.cond.label, dropout, len(self.config.classes))
         if self.text is None:
-            return Told(label)
+            return Condition(label=label)
         tokens = self.tokens(step.texts(batch.text, dropout)).to(self.device)
-        return self.told(Condition(label=label if self.config.classes else None, tokens=tokens), len(batch))
+        return Condition(label=label if self.config.classes else None, tokens=tokens)
+
+    def learns(self, batch: Batch, step: Step, dropout: float) -> Told:
+        """What the rows of a batch are told while learning: `hears`, read."""
+        return self.told(self.hears(batch, step, dropout), len(batch))
 
     def nothing(self, n: int, instead: str = "") -> Told:
         """For n rows: the null class, and the text that stands for none."""

@@ -174,7 +174,7 @@ class NextToken(Objective):
 
     def _bits(self, batch: Batch, step: Step, dropout: float) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
-        tokens = model.tokens(step.texts(batch.text or [()] * len(batch), dropout)).to(batch.image.device)
+        tokens = model.tokens(step.texts(batch.text, dropout)).to(batch.image.device)
         with torch.no_grad():
             codes = model.autoencoder.codes(batch.image).flatten(1)  # (N, T)
         said, drawn = model.scores(tokens, codes)

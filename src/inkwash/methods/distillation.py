@@ -25,7 +25,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inkwash.core.batch import Batch, Step
+from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
@@ -88,8 +88,9 @@ class Distillation(Objective):
         return d + inside * (self.config.guidance - 1) * (d - null)
 
     @torch.no_grad()
-    def solved(self, x: Tensor, start: Tensor, told: Told) -> Tensor:
+    def solved(self, x: Tensor, start: Tensor, cond: Condition) -> Tensor:
         """Where the teacher's flow leads from x, each row from a time of its own: DPM-Solver++(2M) in equal steps of t."""
+        told = self.teacher.told(cond, len(x))  # as the teacher reads it: the student's reader is learning
         times = [start * (1 - k / self.config.teacher_steps) for k in range(self.config.teacher_steps)]
         before = h_before = None
         for t, t2 in pairwise(times):
@@ -102,11 +103,11 @@ class Distillation(Objective):
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         x0 = self.model.to_latent(batch.image)
-        told = self.model.learns(batch, step, self.config.label_dropout)
+        cond = self.model.hears(batch, step, self.config.label_dropout)
         t = self.starts(step)
         a, s = self.model.levels_of(t)  # (N, 1, 1, 1)
         x = a * x0 + s * step.rng.normal(*x0.shape[1:])
-        guess, _ = self.model.estimate(x, t, told)
-        squared = (guess - self.solved(x, t, told)).square().mean((1, 2, 3))  # (N,)
+        guess, _ = self.model.estimate(x, t, self.model.told(cond, len(x)))
+        squared = (guess - self.solved(x, t, cond)).square().mean((1, 2, 3))  # (N,)
         weight = stretch("flow", a, s).flatten()
         return (weight * (squared + SOFT).sqrt()).mean(), {"mse": squared.mean().detach()}

@@ -139,7 +139,7 @@ class Stages(Objective):
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         model, goals = self.model, self.goals(batch.image)
-        tokens = model.tokens(step.texts(batch.text or [()] * len(batch))).to(batch.image.device)
+        tokens = model.tokens(step.texts(batch.text)).to(batch.image.device)
         said, (x, state) = model.said(tokens), model.begin(step.rng)
         pixels = stopping = sparse = 0.0
         for t, goal in enumerate(goals):
