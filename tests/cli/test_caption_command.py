@@ -10,7 +10,7 @@ from PIL import Image
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Written
 from inkwash.data.scenes import ScenesSource
-from inkwash.inference.captions import caption_rows, describe
+from inkwash.inference.captions import _overlap, caption_rows, describe
 from inkwash.inference.evaluate import evaluate_model, silent
 from inkwash.inference.load import load
 from inkwash.inference.pictures import read_facts
@@ -43,7 +43,7 @@ def test_a_line_for_each_picture_and_maps(cli, writer, files, tmp_path):
 
 def test_what_is_drawn_depends_on_the_seed(writer, files):
     loaded = load(writer, "cpu", "fp32")
-    say = lambda seed: describe(loaded, files, seed, temperature=1.0)[0][1].text  # noqa: E731
+    say = lambda seed: describe(loaded, files, seed, {"temperature": 1.0})[0][1].text  # noqa: E731
     assert say(1) == say(1) and len({say(k) for k in range(4)}) > 1
 
 
@@ -52,6 +52,8 @@ def test_what_cannot_be_said_is_one_sentence(refused, writer, files, tmp_path):
     assert "writes no captions" in refused("caption", files[0], "--model", plain)
     assert "none.png" in refused("caption", tmp_path / "none.png", "--model", writer)
     assert "'lang' cannot be 'fr'" in refused("caption", files[0], "--model", writer, "--lang", "fr")
+    assert "'lang' cannot be 'de'" in refused("caption", files[0], "--model", writer, "-o", "lang=de")
+    assert "n is said by an option" in refused("evaluate", writer, "--data", "scenes?size=16", "-o", "n=3")
     with pytest.raises(ConfigError, match="fd cannot be measured here; what can: captions"):
         evaluate_model(load(writer, "cpu", "fp32"), write_npz(tmp_path / "b.npz"), 2, "fd")
     with pytest.raises(DataError, match="no captions to compare with"):
@@ -74,3 +76,24 @@ def test_who_knows_the_scene_is_always_right(writer, monkeypatch):
     for name, figures in rows.items():
         right = next(f for f in figures if f.name == "right")
         assert right.n == 30 and (right.value == 1.0 if name.startswith("run") else right.value < 0.5), name
+
+
+def test_compatible_forms_of_a_sign_are_one_sign():
+    pytest.importorskip("sacrebleu")
+    known = [["一个红色的圆，在蓝色方块上方"]]
+    figures = {f.name: f.value for f in _overlap(["一个红色的圆,在蓝色方块上方"], known, "zh", "")}
+    assert figures["BLEU-4"] == pytest.approx(1)
+
+
+def test_images_without_captions_in_a_language_are_left_out_of_its_rows(tmp_path):
+    """A caption with an accent is no Chinese one, and one image without Chinese does not end the Chinese rows."""
+    place, rows = tmp_path / "set", ["file_name,text"]
+    for k in range(24):
+        Image.fromarray(np.full((8, 8, 3), 10 * k, np.uint8)).save((place.mkdir(exist_ok=True) or place) / f"{k}.png")
+        rows += [f"{k}.png,a café", *([f"{k}.png,一个圆"] if k % 3 else [])]
+    (place / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    out = train(run_config("captioner", str(place), steps=1), tmp_path / "run", quiet=True)
+    figures = evaluate_model(load(out, "cpu", "fp32"), f"{place}:all", 24).table.rows
+    assert {row: next(iter(cells.values())).n for row, cells in figures.items()} == {
+        "run, English": 24, "nearest training image, English": 24, "run, Chinese": 16, "nearest training image, Chinese": 16,
+    }  # fmt: skip

@@ -50,6 +50,7 @@ def test_override_replaces_dotted_keys_and_reads_json():
     new = Outer().override({"name": "x", "sides": "[4, 5]", "inner.width": "16", "inner.rate": 2})
     assert (new.name, new.sides, new.inner.width, new.inner.rate) == ("x", (4, 5), 16, 2.0)
     assert Outer() == Outer(), "the original stays"
+    assert [Outer().override({"name": text}).name for text in ("2024", "true")] == ["2024", "true"], "a text may look like a number"
     assert Outer().override({}) == Outer()
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.data import open_source
+from inkwash.data import open_held_out, open_source
 from inkwash.data.open import parse_spec
 from inkwash.data.splits import held_out
 
@@ -389,3 +389,12 @@ def test_scenes_are_given_their_options(monkeypatch):
     assert open_source("scenes:test?objects=1", size=64).made == ("test", 64, 1)
     with pytest.raises(ConfigError, match="did you mean 'objects'"):
         open_source("scenes?object=1")
+
+
+def test_what_is_held_out_is_what_the_person_named_else_test_else_val(tmp_path):
+    place = write_folder(tmp_path / "a", {f"{split}/{i}.png": png(i) for split in ("train", "val") for i in range(3)})
+    assert open_held_out(str(place)).split == "val" and open_held_out(f"{place}:train").split == "train"
+    assert open_held_out("scenes?size=16").split == "test" and open_held_out("scenes:val?size=16").split == "val"
+    alone = write_folder(tmp_path / "b" / "train", {"0.png": png(1)})
+    with pytest.raises(DataError, match="no held-out split"):
+        open_held_out(str(alone.parent))

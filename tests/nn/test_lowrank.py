@@ -57,5 +57,5 @@ def test_all_of_it_goes_on_from_the_weights_of_the_run(begun, tmp_path):
 def test_what_reads_no_text_is_no_start(tmp_path):
     source = write_npz(tmp_path / "a.npz")
     run = train(run_config("diffusion", source, steps=1), tmp_path / "run", quiet=True)
-    with pytest.raises(ConfigError, match="reads no text is no start"):
+    with pytest.raises(ConfigError, match="goes on with a diffusion model that reads text"):
         configure("text", captioned(source), 1, start=run)

@@ -16,7 +16,7 @@ def run(
     """A line for each picture; with maps, a picture for each of where the model looked, word by word."""
     user_code(how["code"])
     loaded = load(model, how["device"])
-    found = describe(loaded, pictures, seed, **named, **pairs(options))
+    found = describe(loaded, pictures, seed, {**named, **pairs(options)})
     wrote = []
     if maps is not None:
         place = Path(maps)

@@ -91,7 +91,8 @@ class Config(BaseModel):
                     raise ConfigError(f"There is no setting {dotted!r}: {where} has no {key!r}; {nearest(key, known)}")
                 if i < len(path):
                     place = place[key]
-            place[last] = read_value(value)
+            plain = read_value(value)
+            place[last] = value if isinstance(place[last], str) and isinstance(plain, int | float) else plain  # a text may be "2024"
         return type(self).parse(values)
 
 

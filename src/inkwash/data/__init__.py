@@ -2,8 +2,8 @@
 
 from inkwash.data.dataset import Dataset
 from inkwash.data.loader import Loader
-from inkwash.data.open import open_source
+from inkwash.data.open import open_held_out, open_source
 from inkwash.data.source import Record, Source
 from inkwash.data.view import Facts, View, facts
 
-__all__ = ["Dataset", "Facts", "Loader", "Record", "Source", "View", "facts", "open_source"]
+__all__ = ["Dataset", "Facts", "Loader", "Record", "Source", "View", "facts", "open_held_out", "open_source"]

@@ -28,6 +28,17 @@ def open_source(spec: str, split: str | None = None, **options: Any) -> Source:
     return _make(_reader(place), place, split or named or "train", given | options)
 
 
+def open_held_out(spec: str) -> Source:
+    """What a model is measured on: the split that the spec names, else test, else val. Raises DataError where nothing is held out."""
+    source = open_source(spec)
+    if parse_spec(spec)[1]:
+        return source
+    split = next((s for s in ("test", "val") if s in source.splits), None)
+    if split is None:
+        raise DataError(f"{spec} has no held-out split: name one that was not learnt from, as {spec}:train.")
+    return open_source(spec, split)
+
+
 def parse_spec(spec: str) -> tuple[str, str | None, dict[str, Any]]:
     """Place, split and options of a spec; a path that exists as it stands is only a place.
 

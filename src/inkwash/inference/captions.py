@@ -12,13 +12,15 @@ from torch.nn import functional as F
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Captioner, Written
 from inkwash.core.rng import Rng, mix
-from inkwash.data import Dataset, Loader, Source, open_source
+from inkwash.core.words import is_chinese
+from inkwash.data import Dataset, Loader, Source, open_held_out, open_source
 from inkwash.data.scenes import ScenesSource, tells
-from inkwash.inference.edit import read_picture, trained_view
+from inkwash.inference.edit import read_picture
 from inkwash.inference.load import Loaded
 from inkwash.inference.pictures import grid
 from inkwash.inference.prompts import LANGUAGES
 from inkwash.metrics.tables import Figure, share
+from inkwash.nn.tokenizer import plain
 
 
 def writer_of(loaded: Loaded) -> Captioner:
@@ -29,9 +31,9 @@ def writer_of(loaded: Loaded) -> Captioner:
 
 
 @torch.no_grad()
-def describe(loaded: Loaded, paths: Sequence[str], seed: int = 0, **options: Any) -> list[tuple[Tensor, Written]]:
+def describe(loaded: Loaded, paths: Sequence[str], seed: int = 0, options: dict[str, Any] | None = None) -> list[tuple[Tensor, Written]]:
     """Each file as the model saw it, (C, H, W), and what it wrote. Raises InkwashError for a file that cannot be read."""
-    model, chosen = writer_of(loaded), loaded.options(**options)
+    model, chosen = writer_of(loaded), loaded.options(**(options or {}))
     pictures = [read_picture(path, loaded) for path in paths]
     out = []
     for i, x in enumerate(pictures):  # one by one: what is said of a picture shall not depend on the others
@@ -51,6 +53,7 @@ def looked(picture: Tensor, written: Written) -> Image.Image:
     return grid(torch.stack([picture[:3].expand(3, -1, -1), *shown]).clamp(-1, 1), labels=labels)
 
 
+@torch.no_grad()
 def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[[str], Any], **options: Any) -> dict[str, list[Figure]]:
     """Figures of captions of held-out images, beside those of the nearest training image (a row of its own).
 
@@ -59,8 +62,8 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
     language that the captions are in. Raises ConfigError for a model that writes nothing, DataError for images without captions.
     """
     writer_of(loaded)
-    view = trained_view(loaded)
-    source = open_source(data, next((s for s in ("test", "val") if s in open_source(data).splits), None))
+    view = loaded.view
+    source = open_held_out(data)
     held_out, train = Dataset(source, view), Dataset(open_source(data, "train"), view)
     if not held_out.facts.captions:
         raise DataError(f"{data} has no captions to compare with.")
@@ -71,14 +74,15 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
         near = [train.text(j) for j in _nearest(held_out, train, at, batch, on_step)]
     rows, against = {}, held_out.fingerprint()
     for lang, name in LANGUAGES.items():
-        known = [[t for t in row if (lang == "zh") != t.isascii()] for row in texts]
-        if not all(known):
+        known, copied = ([[t for t in row if is_chinese(t) == (lang == "zh")] for row in these] for these in (texts, near))
+        have = [i for i, row in enumerate(known) if row]  # images that have captions in it
+        if not have:
             continue
         with watch(f"captions, {name}") as on_step:
             said = _said(loaded, loader, len(at), batch, on_step, options | {"lang": lang})
-        copied = [next((t for t in row if (lang == "zh") != t.isascii()), "") for row in near]
-        for row, lines in ((loaded.name, said), ("nearest training image", copied)):
-            rows[f"{row}, {name}"] = [*_right(lines, source, at, against), *_overlap(lines, known, lang, against)]
+        for row, lines in ((loaded.name, said), ("nearest training image", [row[0] if row else "" for row in copied])):
+            lines, own = [lines[i] for i in have], [known[i] for i in have]
+            rows[f"{row}, {name}"] = [*_right(lines, source, [at[i] for i in have], against), *_overlap(lines, own, lang, against)]
     return rows
 
 
@@ -128,6 +132,7 @@ def _overlap(lines: list[str], known: list[list[str]], lang: str, against: str) 
         from pycocoevalcap.cider.cider import Cider
     except ImportError:
         return []
+    lines, known = [plain(t).strip() for t in lines], [[plain(t).strip() for t in row] for row in known]  # as the model can write
     most = max(map(len, known))
     references = [[row[min(k, len(row) - 1)] for row in known] for k in range(most)]
     bleu = sacrebleu.corpus_bleu(lines, references, tokenize="zh" if lang == "zh" else "13a", lowercase=True).score / 100

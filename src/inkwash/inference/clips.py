@@ -12,10 +12,10 @@ from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError, DataError, nearest
 from inkwash.core.model import Sequence as Continues
 from inkwash.core.rng import Rng, mix
-from inkwash.data import Dataset, Loader, open_source
+from inkwash.data import Dataset, Loader, open_held_out
 from inkwash.data.decode import SUFFIXES, decode, decode_clip
 from inkwash.inference.draw import image_rng
-from inkwash.inference.edit import as_seen, trained_view
+from inkwash.inference.edit import as_seen
 from inkwash.inference.load import Loaded
 from inkwash.metrics.paired import WINDOW, ssim
 from inkwash.metrics.tables import Figure
@@ -77,22 +77,25 @@ def measures(metrics: str | Sequence[str], side: int) -> list[str]:
     return names
 
 
+class ClipOptions(Config):
+    """known: frames that are shown before it predicts, 0 for half of them."""
+
+    known: int = Field(0, ge=0)
+
+
 @torch.no_grad()
 def clip_rows(
-    loaded: Loaded, data: str, n: int, metrics: str | Sequence[str], batch: int, watch: Callable[[str], Any], known: int | None = None
+    loaded: Loaded, data: str, n: int, metrics: str | Sequence[str], batch: int, watch: Callable[[str], Any], **options: Any
 ) -> dict[str, list[Figure]]:
-    """Figures of held-out clips, predicted from their first `known` frames (half of them unless given), and of repeating the last of those.
+    """Figures of held-out clips, predicted from their first frames, as many as `ClipOptions` say, and of repeating the last of those.
     Raises ConfigError for a measure or a number of frames that cannot be, DataError for data of one split.
 
     mse: squared error of values in [0, 1], summed over a frame, as the literature has it. ssim: of frames of 8 bits. The mean over frames.
     """
-    model, view = forecaster(loaded), trained_view(loaded)
-    split = next((s for s in ("test", "val") if s in open_source(data).splits), None)
-    if split is None:
-        raise DataError(f"{data} has no held-out split.")
-    clips = Dataset(open_source(data, split), view)
+    model, view = forecaster(loaded), loaded.view
+    clips = Dataset(open_held_out(data), view)
     length = clips.facts.frames
-    known = length // 2 if known is None else known
+    known = ClipOptions().override(options).known or length // 2
     if not 1 <= known < length:
         raise ConfigError(f"Of clips of {length} frames 1 to {length - 1} can be known, not {known}.")
     names, loader = measures(metrics, min(clips.view.size)), Loader(clips, 1, augment=False)

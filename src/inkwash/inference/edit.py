@@ -91,16 +91,11 @@ def read_picture(path: str, loaded: Loaded, keep_size: bool = False) -> Tensor:
     return as_seen(opened(path), loaded, keep_size)
 
 
-def trained_view(loaded: Loaded) -> View:
-    """How the model's training saw images."""
-    return View.parse(loaded.data["view"]) if "view" in loaded.data else View()
-
-
 def as_seen(pixels: np.ndarray, loaded: Loaded, keep_size: bool) -> Tensor:
     """Pixels as the model sees images: (C, H, W) in [-1, 1]."""
     channels, *size = loaded.model.config.shape
     size = list(pixels.shape[:2] if keep_size else size)
-    view = trained_view(loaded).override({"size": size, "channels": channels, "random_crop": False})
+    view = loaded.view.override({"size": size, "channels": channels, "random_crop": False})
     return from_uint8(torch.from_numpy(view.prepare(pixels)))
 
 
@@ -121,7 +116,7 @@ def read_mask(path: str, shape: tuple[int, int], loaded: Loaded, size: tuple[int
         raise DataError(f"The mask {path} is black all over: white is where something new is made.")
     if (height, width) != shape:
         wanted = np.asarray(Image.fromarray(wanted[..., 0]).resize((wide, tall), Image.Resampling.BILINEAR))[..., None]
-    view = View(size=size, channels=1, fit=trained_view(loaded).fit, background=(0, 0, 0))
+    view = View(size=size, channels=1, fit=loaded.view.fit, background=(0, 0, 0))
     mask = torch.from_numpy((view.prepare(np.ascontiguousarray(wanted)) > 127).astype(np.float32))
     if not mask.any():
         raise DataError(f"Nothing white is left of the mask {path} once it is {size[1]}x{size[0]} as its picture.")

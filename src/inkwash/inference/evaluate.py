@@ -203,7 +203,7 @@ def evaluate_model(
         return _rows(title, prompt_rows(loaded, data, n, seeds, batch, watch, **options))
     if "prompts" in names:
         raise ConfigError("Prompts have a table of their own: ask for --metrics prompts alone.")
-    view = View.parse(loaded.data["view"]) if "view" in loaded.data else _view_of(loaded)
+    view = loaded.view
     train, held_out = open_pair(data, view)
     report = Report(Table(title))
     if distances := [m for m in names if m in DISTANCES]:
@@ -236,11 +236,6 @@ def _rows(title: str, rows: dict[str, list[Figure]]) -> Report:
     for row, figures in rows.items():
         table.add(row, *figures)
     return Report(table)
-
-
-def _view_of(loaded: Loaded) -> View:
-    c, height, width = loaded.model.config.shape
-    return View(size=(height, width), channels=c)
 
 
 def _mean(figures: Sequence[Figure]) -> Figure:

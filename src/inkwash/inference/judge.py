@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Aligner
-from inkwash.data import Dataset, Loader, open_source
-from inkwash.inference.edit import trained_view
+from inkwash.data import Dataset, Loader, open_held_out
 from inkwash.inference.load import Loaded
 from inkwash.metrics.features.base import to_rgb
 from inkwash.metrics.tables import Figure, share
@@ -45,16 +46,20 @@ def best(loaded: Loaded, images: Tensor, text: str, n: int) -> tuple[list[int], 
     return at.tolist(), value.tolist()
 
 
-def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[[str], Any], among: int = 100) -> dict[str, list[Figure]]:
-    """Of held-out images: how often the right caption is the first, or among the first five, of so many, and the right image by its
-    caption.
+class RetrievalOptions(Config):
+    """among: captions, or images, that the right one is looked for among."""
 
-    Raises ConfigError for a model that is no judge, DataError for too few captioned images.
+    among: int = Field(100, ge=2)
+
+
+def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[[str], Any], **options: Any) -> dict[str, list[Figure]]:
+    """Of held-out images: how often the right caption is the first, or among the first five, of so many, and the right image by its
+    caption. options: those of `RetrievalOptions`.
+
+    Raises ConfigError for a model that is no judge and an option that there is not, DataError for too few captioned images.
     """
     aligner(loaded)
-    view = trained_view(loaded)
-    split = next((s for s in ("test", "val") if s in open_source(data).splits), None)
-    held_out = Dataset(open_source(data, split), view)
+    among, held_out = RetrievalOptions().override(options).among, Dataset(open_held_out(data), loaded.view)
     count = min(n, len(held_out)) // among * among
     if not count or not held_out.facts.captions:
         raise DataError(f"{data} has {len(held_out)} held-out images with captions or without: {among} with captions are needed.")

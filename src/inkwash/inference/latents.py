@@ -12,7 +12,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Autoencoder, Model, OnStep
 from inkwash.data import Dataset, Loader, open_source
 from inkwash.diffusion.editing import slerp
-from inkwash.inference.edit import read_picture, trained_view
+from inkwash.inference.edit import read_picture
 from inkwash.inference.load import Loaded
 
 MOST = 2000  # images of a folder that its mean latent is taken of
@@ -66,7 +66,7 @@ def interpolate(loaded: Loaded, order: Walk) -> Tensor:
 def mean_latent(loaded: Loaded, folder: str, batch: int = 64, on_step: OnStep | None = None) -> Tensor:
     """The mean latent of a folder's pictures, (1, ...). Raises DataError for an empty one."""
     channels, *size = loaded.model.config.shape
-    view = trained_view(loaded).override({"size": size, "channels": channels, "random_crop": False, "flip": False})
+    view = loaded.view.override({"size": size, "channels": channels, "random_crop": False, "flip": False})
     data = Dataset(open_source(folder, "all"), view)
     count, total = min(len(data), MOST), 0.0
     if not count:

@@ -14,6 +14,7 @@ from inkwash.core.device import Precision, choose_device, choose_precision, keep
 from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
 from inkwash.core.model import Captioner, Model, OnStep, Options, Sampler
+from inkwash.data import View
 from inkwash.inference import hub
 from inkwash.inference.draw import draw_batches, draw_labels
 
@@ -39,6 +40,14 @@ class Loaded:
     @property
     def classes(self) -> tuple[str, ...]:
         return getattr(self.model.config, "classes", ())
+
+    @property
+    def view(self) -> View:
+        """How training saw images; of a folder that does not tell, the size and channels that the model takes."""
+        if "view" in self.data:
+            return View.parse(self.data["view"])
+        channels, height, width = self.model.config.shape
+        return View(size=(height, width), channels=channels)
 
     def options(self, **values: Any) -> Options:
         """The model's own defaults with these changed. Raises ConfigError naming the nearest, and for a model that has none."""

@@ -13,7 +13,6 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 """
 
 import math
-import re
 from typing import Literal
 
 import torch
@@ -26,6 +25,7 @@ from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.model import Captioner, Model, Options, Written
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
+from inkwash.core.words import is_chinese
 from inkwash.nn.dit import positions
 from inkwash.nn.grid_coder import GridConfig, GridEncoder
 from inkwash.nn.layers import full
@@ -33,12 +33,11 @@ from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
 from inkwash.nn.writers import TransformerWriterConfig, Writer
 
 LANGUAGES = ("en", "zh")
-_CHINESE = re.compile("[\u3400-\u9fff]")
 
 
 def language_of(text: str) -> int:
     """The place of a text's language in LANGUAGES: Chinese where it has a Chinese character."""
-    return int(bool(_CHINESE.search(text)))
+    return int(is_chinese(text))
 
 
 class CaptionOptions(Options):

@@ -89,7 +89,9 @@ class Contrastive(Objective):
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.model.tokens(step.texts(batch.text)).to(batch.image.device)
         u, v = step.gather(self.model.features(batch.image)), step.gather(self.model.read(texts))  # (N of all, D)
-        scores, right = self.model.scale * u @ v.t(), torch.arange(len(u), device=u.device)
+        with torch.autocast(u.device.type, enabled=False):  # a score near 100 would be known to half a unit
+            scores = self.model.scale.float() * u.float() @ v.float().t()
+        right = torch.arange(len(u), device=u.device)
         loss = (F.cross_entropy(scores, right) + F.cross_entropy(scores.t(), right)) / 2
         found = (scores.argmax(1) == right).float().mean()
         return loss, {"found": found, "scale": self.model.scale.detach()}

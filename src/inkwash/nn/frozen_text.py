@@ -23,7 +23,7 @@ ROOM = 1 << 28
 
 
 class FrozenTextConfig(Config):
-    """name: of a model on the Hugging Face hub, or a folder. width: of its vectors. length: most tokens of a text."""
+    """name: a folder, or a model on the Hugging Face hub that was fetched before. width: of its vectors. length: most tokens of a text."""
 
     kind: Literal["transformers"] = "transformers"
     name: str
@@ -35,11 +35,12 @@ class FrozenTextConfig(Config):
 
 
 def read(f: Any, name: str, **more: Any) -> Any:
-    """What from_pretrained gives, from the disk alone where `name` is a folder. Raises FileError in one sentence."""
+    """What from_pretrained gives, from the disk alone: a folder, or what the hub's own cache holds. Raises FileError in one sentence."""
     try:
-        return f(name, local_files_only=Path(name).exists(), **more)
-    except Exception as error:  # the library and the network raise many kinds
-        raise FileError(f"The text encoder {name} cannot be read: {reason(error)}.") from None
+        return f(name, local_files_only=True, **more)
+    except Exception as error:  # the library raises many kinds
+        hint = "" if Path(name).exists() else f" Nothing is fetched here: `hf download {name}` does so once."
+        raise FileError(f"The text encoder {name} cannot be read: {reason(error)}.{hint}") from None
 
 
 class FrozenText(nn.Module):
@@ -61,6 +62,8 @@ class FrozenText(nn.Module):
     def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         """int64 (N, L), on the CPU. cut: shorten what is too long; else raise ConfigError."""
         rows = [self.tokenizer(text, truncation=cut, max_length=self.config.length)["input_ids"] for text in texts]
+        end = self.tokenizer.eos_token_id or 0
+        rows = [row or [end] for row in rows]  # a text of no tokens would leave nothing to look at
         if (long := max(map(len, rows))) > self.config.length:
             raise ConfigError(f"The text is too long: it has {long} tokens, and this model reads {self.config.length}.")
         return torch.tensor([[t + 1 for t in row] + [0] * (max(map(len, rows)) - len(row)) for row in rows])

@@ -68,7 +68,7 @@ class Tokenizer:
         self.piece = lru_cache(50_000)(self._piece)
 
     def _piece(self, piece: str) -> tuple[int, ...]:
-        tokens = [BYTES + b for b in piece.encode()]
+        tokens = [BYTES + b for b in piece.encode(errors="replace")]
         while len(tokens) > 1:
             best = min(zip(tokens, tokens[1:]), key=lambda pair: self._rank.get(pair, self.size))
             if best not in self._rank:
@@ -148,7 +148,7 @@ def learn_tokenizer(texts: Iterable[str], merges: int = 1000, length: int = 64, 
     for text in texts:
         counts.update(_PIECES.findall(plain(text)))
         seen.update(words(text))
-    pieces = [([BYTES + b for b in piece.encode()], n) for piece, n in counts.items()]
+    pieces = [([BYTES + b for b in piece.encode(errors="replace")], n) for piece, n in counts.items()]
     pairs, holders = Counter(), {}
     for i, (tokens, n) in enumerate(pieces):
         _count(pairs, holders, i, tokens, n)

@@ -52,11 +52,13 @@ def text(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConf
 
 def _further(source: str, start: ModelConfig) -> RunConfig:
     """A trained model on other data: its own size, tokenizer and words; smaller steps."""
-    if getattr(start, "text", None) is None:
-        raise ConfigError(f"A {start.kind!r} model that reads no text is no start for the recipe 'text'.")
-    known = {*start.text.tokenizer.words, *tokenizer_of(source, 0).words}
-    tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known)) if start.text.tokenizer.words else ()})
-    model = start.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
+    if start.kind not in ("diffusion", "latent") or start.text is None:
+        raise ConfigError(f"The recipe 'text' goes on with a diffusion model that reads text, not with a {start.kind!r} model.")
+    model, spoken = start, tokenizer_of(source, 0)
+    if isinstance(start.text, TextConfig):
+        known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
+        tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known))})
+        model = start.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from inkwash.core.words import is_chinese
 from inkwash.data.scenes.language import WORDS
 from inkwash.data.scenes.world import COLOURS, RELATIONS, SHAPES, SIZES, TEXTURES, Scene, holds
 
@@ -38,7 +39,7 @@ _EN, _ZH = _patterns("en"), _patterns("zh")
 
 def said(text: str) -> Said:
     """Read a caption. What is not understood is passed over."""
-    chinese = not text.isascii()
+    chinese = is_chinese(text)
     thing, colours, shapes, where, relations = _ZH if chinese else _EN
     found = list(thing.finditer(text.lower()))
     things = [(shapes[m[2]], colours[m[1]]) for m in found]
