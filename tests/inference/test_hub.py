@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.inference.edit import Edit, edit
@@ -81,8 +82,12 @@ def test_a_drawing_is_that_of_diffusers(folder):
     for i in range(2):
         given = {"prompt": "a red cat", "negative_prompt": "dog", "num_inference_steps": 3, "guidance_scale": 4.0}
         assert abs(ours(result.images[i]) - theirs(diffusers.StableDiffusionPipeline, folder, 7 + i, **given)).max() <= 1
-    other = Runner("cpu").run([Request(n=1, **request | {"options": {"steps": 3, "scheduler": "EulerDiscreteScheduler"}})])[0]
-    assert abs(other.images[0] - result.images[0]).max() > 0.05
+    runner, plain = Runner("cpu"), {"steps": 3}
+    usual, other, again = (
+        runner.run([Request(n=1, **request | {"options": o})])[0].images
+        for o in (plain, plain | {"scheduler": "EulerAncestralDiscreteScheduler"}, plain)
+    )
+    assert abs(other - usual).max() > 0.05 and torch.equal(usual, again), "a scheduler is one request's"
 
 
 def test_words_and_sizes_matter(folder):
@@ -119,6 +124,15 @@ def test_low_rank_weights_are_added_and_taken_away(folder, tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"no weights")
     with pytest.raises(FileError, match="holds no low-rank weights"):
         drawn(lora=str(tmp_path / "other.safetensors"))
+    with pytest.raises(FileError, match="one .safetensors file"):
+        drawn(lora=str(tmp_path))  # it holds two
+    (tmp_path / "a.bin").write_bytes(b"cos")
+    with pytest.raises(FileError, match="no other low-rank weights are read"):
+        drawn(lora=str(tmp_path / "a.bin"))
+    tensors = load_file(file)
+    save_file({k.replace("unet", "transformer"): v for k, v in tensors.items()}, tmp_path / "foreign.safetensors")
+    with pytest.raises(FileError, match="no part of it has weights of these names"):
+        drawn(lora=str(tmp_path / "foreign.safetensors"))
     assert torch.equal(drawn(), plain)
 
 
@@ -154,6 +168,8 @@ def test_pictures_are_made_larger_as_diffusers_does(tmp_path, picture):
         diffusers.StableDiffusionUpscalePipeline, tmp_path / "up", 0, prompt="", image=Image.open(picture), num_inference_steps=2
     )
     assert made.shape == expected.shape and abs(made.astype(int) - expected).max() <= 1
+    loaded.model.scale = 2  # as its autoencoder has it
+    assert upscale(loaded, small[:15, :13]).shape == (30, 26, 3), "sides that are no multiple come out whole"
 
 
 class TestRefusals:
@@ -164,6 +180,21 @@ class TestRefusals:
         (tmp_path / "p" / "unet" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
         with pytest.raises(FileError, match=r"unet.pytorch_model\.bin, which may be a pickle.*only safetensors"):
             load(tmp_path / "p", "cpu")
+
+    def test_code(self, folder, tmp_path):
+        import shutil
+
+        shutil.copytree(folder, tmp_path / "p")
+        (tmp_path / "p" / "pipeline.py").write_text("import os")
+        with pytest.raises(FileError, match=r"pipeline\.py, code that a pipeline may run"):
+            load(tmp_path / "p", "cpu")
+
+    def test_what_the_pipeline_itself_refuses(self, folder, picture):
+        loaded = load(folder, "cpu")
+        with pytest.raises(ConfigError, match="a strength of 0.3 leaves none"):
+            edit(loaded, Edit(image=str(picture), prompt="a cat", options={"steps": 1, "strength": 0.3}))
+        with pytest.raises(ConfigError, match="StableDiffusionPipeline refuses: .*divisible by 8"):
+            Runner("cpu").run([Request(model=str(folder), prompt="a cat", size=(18, 18))])
 
     def test_damage(self, folder, tmp_path):
         import shutil

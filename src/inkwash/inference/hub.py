@@ -24,7 +24,9 @@ from inkwash.core.extras import library, reason
 from inkwash.core.model import Model, OnStep, Options, Prompted, Sampler, Translator
 from inkwash.core.rng import Rng
 from inkwash.inference.pictures import to_pil
+from inkwash.nn.layers import pad_to_multiple
 
+SAFE = ".safetensors"
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]  # of a hub repository: no code, no pickles
@@ -62,7 +64,7 @@ class PipelineModel(Model, Sampler, Prompted):
     def __init__(self, config: PipelineConfig, pipe: Any):
         super().__init__(config)
         self.accepts, self.requires = frozenset({"tokens", "image", "mask"}), frozenset({"tokens"})
-        self.pipe, self._lora = pipe, ""
+        self.pipe, self._lora, self._scheduler = pipe, "", getattr(pipe, "scheduler", None)
 
     @property
     def device(self) -> torch.device:
@@ -70,7 +72,7 @@ class PipelineModel(Model, Sampler, Prompted):
 
     def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         """The bytes of texts, one more each: the pipeline has tokenizers of its own."""
-        rows = [[b + 1 for b in text.encode()] for text in texts]
+        rows = [[b + 1 for b in text.encode(errors="replace")] for text in texts]
         most = max(1, max(map(len, rows), default=1))
         return torch.tensor([row + [0] * (most - len(row)) for row in rows])
 
@@ -115,11 +117,12 @@ class PipelineModel(Model, Sampler, Prompted):
         """Scheduler and low-rank weights that are asked for."""
         import diffusers
 
+        pipe.scheduler = self._scheduler  # the pipeline's own, whatever the last request had
         if options.scheduler:
             found = getattr(diffusers, options.scheduler, None)
             if found is None or not hasattr(found, "set_timesteps"):
                 raise ConfigError(f"diffusers has no scheduler {options.scheduler!r}; one is called DDIMScheduler.")
-            pipe.scheduler = found.from_config(pipe.scheduler.config)
+            pipe.scheduler = found.from_config(self._scheduler.config)
         if options.lora != self._lora:
             if self._lora:
                 pipe.unload_lora_weights()
@@ -133,16 +136,23 @@ class PipelineModel(Model, Sampler, Prompted):
         if not place.exists() or not hasattr(pipe, "load_lora_weights"):
             raise FileError(f"{place} does not exist, or a {self.config.pipeline} takes no low-rank weights.")
         library("peft", "hub")
-        where, file = (place.parent, {"weight_name": place.name}) if place.is_file() else (place, {})
+        files = [place] if place.is_file() else sorted(place.glob(f"*{SAFE}"))
+        if len(files) != 1 or files[0].suffix != SAFE:
+            raise FileError(f"{place} is not, and does not hold, one {SAFE} file: no other low-rank weights are read.")
         try:
-            pipe.load_lora_weights(str(where), **file, use_safetensors=True, local_files_only=True)
+            pipe.load_lora_weights(str(files[0].parent), weight_name=files[0].name, use_safetensors=True, local_files_only=True)
+            if not pipe.get_list_adapters():
+                raise ValueError("no part of it has weights of these names")
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            pipe.unload_lora_weights()  # what a first part had taken
             raise FileError(f"{place} holds no low-rank weights for a {self.config.pipeline}: {reason(error)}.") from None
 
     def refuse(self, options: PipelineOptions, cond: Condition) -> None:
-        step = getattr(self.pipe, "vae_scale_factor", 8)
-        if options.size and any(side % step for side in options.size):
-            raise ConfigError(f"{options.size[1]} x {options.size[0]} is not possible: {self.config.pipeline} takes multiples of {step}.")
+        step, size = multiple(self.pipe), options.size or (None if cond.image is None else tuple(cond.image.shape[-2:]))
+        if size and any(side % step for side in size):
+            raise ConfigError(f"{size[1]} x {size[0]} is not possible: {self.config.pipeline} takes multiples of {step}.")
+        if cond.image is not None and (options.steps or 50) * options.strength < 1:
+            raise ConfigError(f"Of steps={options.steps} a strength of {options.strength} leaves none: ask for more of either.")
 
     def evaluations(self, options: PipelineOptions) -> int:
         return options.steps or 50
@@ -164,9 +174,17 @@ class PipelineUpscaler(Model, Translator):
         return torch.device("cpu")
 
     def translate(self, x: Tensor, to: str = "large") -> Tensor:
-        given = {"prompt": [self.prompt] * len(x), "image": [to_pil(i) for i in x]}
+        height, width = (side * self.scale for side in x.shape[-2:])
+        whole = pad_to_multiple(x, multiple(self.pipe))  # the pipeline would cut what is over
+        given = {"prompt": [self.prompt] * len(x), "image": [to_pil(i) for i in whole]}
         steps = {} if self.steps is None else {"num_inference_steps": self.steps}
-        return call(self.pipe, Rng(range(len(x)), seeds=range(len(x))), given | steps, None)
+        return call(self.pipe, Rng(range(len(x)), seeds=range(len(x))), given | steps, None)[..., :height, :width]
+
+
+def multiple(pipe: Any) -> int:
+    """What sides of its pictures must be divisible by; where latents are packed that is twice what the autoencoder asks for."""
+    processor = getattr(pipe, "image_processor", None)
+    return int(processor.config.vae_scale_factor if processor is not None else getattr(pipe, "vae_scale_factor", 8))
 
 
 def wishes(pipe: Any, options: PipelineOptions) -> dict[str, Any]:
@@ -195,7 +213,10 @@ def call(pipe: Any, rng: Rng, given: dict[str, Any], on_step: OnStep | None) -> 
     generators = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
     with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = pipe(**given, generator=generators, output_type="pt", **watched).images
+        try:
+            made = pipe(**given, generator=generators, output_type="pt", **watched).images
+        except (ValueError, TypeError) as error:  # how pipelines refuse what they are given
+            raise ConfigError(f"{type(pipe).__name__} refuses: {reason(error)}.") from None
     return made.float().cpu() * 2 - 1
 
 
@@ -220,6 +241,8 @@ def load_pipeline(path: Path, device: torch.device, precision: str = "auto") -> 
     """
     if pickled := sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.suffix.lower() in PICKLES):
         raise FileError(f"{path} holds {pickled[0]}, which may be a pickle and run code: only safetensors are read.")
+    if code := sorted(str(p.relative_to(path)) for p in path.rglob("*.py")):
+        raise FileError(f"{path} holds {code[0]}, code that a pipeline may run: only folders of weights and settings are read.")
     library("transformers", "hub").logging.set_verbosity_error()
     diffusers = library("diffusers", "hub")
     diffusers.logging.set_verbosity_error()
