@@ -29,6 +29,12 @@ from inkwash.nn.pixel_heads import choose
 CHUNK = 2000  # images whose states are summed over at once
 
 
+def through(logs: Tensor, table: Tensor) -> Tensor:
+    """log(exp(logs) @ table), (N, S) and (S, S): what lies 100 nats and more below a row's largest counts for nothing."""
+    top = logs.amax(1, keepdim=True).clamp(min=-1e30)  # a row may have no way at all
+    return ((logs - top).exp() @ table).log() + top
+
+
 class HMMConfig(ModelConfig):
     """shape: (C, H, W). states: hidden ones. unit: height and width of what a state draws; None for a row. levels: of a pixel.
     rounds: of expectation and maximisation. prior: counts that every level begins with, against probabilities of zero.
@@ -84,25 +90,29 @@ class HMM(Model, Completer, Likelihood, Fittable):
 
     def emitted(self, codes: Tensor, known: Tensor | None = None) -> Tensor:
         """log p(x_t | s) of every state, of the known pixels: codes (N, T, U), known bool (N, T, U), to (N, T, S)."""
-        one = F.one_hot(codes, self.levels).to(self.emit.dtype)
-        one = one if known is None else one * known[..., None]
-        return one.flatten(2) @ self.emit.flatten(1).t()
+        weights = None if known is None else known.flatten(0, 1).to(self.emit.dtype)
+        table = self.emit.flatten(1).t().contiguous()  # (U L, S): its rows are added up, which needs no one-hot vectors
+        return F.embedding_bag(self.places(codes), table, mode="sum", per_sample_weights=weights).unflatten(0, codes.shape[:2])
+
+    def places(self, codes: Tensor) -> Tensor:
+        """(N, T, U) to rows of a table with one for each level of each place of a unit, (N T, U)."""
+        return codes.flatten(0, 1) + torch.arange(codes.shape[2], device=codes.device) * self.levels
 
     def forward_messages(self, emitted: Tensor) -> Tensor:
         """log p(x_1 ... x_t, s_t): (N, T, S) to the same."""
-        a, out = self.start + emitted[:, 0], []
+        a, out, move = self.start + emitted[:, 0], [], self.move.exp()
         out.append(a)
         for e in emitted[:, 1:].unbind(1):
-            a = torch.logsumexp(a[:, :, None] + self.move, dim=1) + e
+            a = through(a, move) + e
             out.append(a)
         return torch.stack(out, dim=1)
 
     def backward_messages(self, emitted: Tensor) -> Tensor:
         """log p(x_{t+1} ... x_T | s_t): (N, T, S) to the same."""
-        b = torch.zeros_like(emitted[:, 0])
+        b, back = torch.zeros_like(emitted[:, 0]), self.move.exp().t()
         out = [b]
         for e in emitted[:, 1:].flip(1).unbind(1):
-            b = torch.logsumexp(self.move + (e + b)[:, None, :], dim=2)
+            b = through(e + b, back)
             out.append(b)
         return torch.stack(out[::-1], dim=1)
 
@@ -135,7 +145,8 @@ class HMM(Model, Completer, Likelihood, Fittable):
 
     def _round(self, codes: Tensor) -> None:
         """How often each state begins, follows each other, and draws each level; and these as the new tables [1, equations 40]."""
-        start, move, emit = (torch.full_like(t, self.config.prior) for t in (self.start, self.move, self.emit))
+        start, move = (torch.full_like(t, self.config.prior) for t in (self.start, self.move))
+        emit = torch.full_like(self.emit.flatten(1).t(), self.config.prior, memory_format=torch.contiguous_format)  # (U L, S)
         for part in codes.split(CHUNK):
             emitted = self.emitted(part)
             a, b = self.forward_messages(emitted), self.backward_messages(emitted)
@@ -148,8 +159,9 @@ class HMM(Model, Completer, Likelihood, Fittable):
                 here, there = a[:, i] - a[:, i].amax(1, keepdim=True), ahead - ahead.amax(1, keepdim=True)
                 weight = (here.exp() @ self.move.exp() * there.exp()).sum(1, keepdim=True)
                 move += (here.exp() / weight).t() @ there.exp() * self.move.exp()
-            one = F.one_hot(part, self.levels).to(emit.dtype).flatten(0, 1).flatten(1)  # (N T, U L)
-            emit += (state.flatten(0, 1).t() @ one).view_as(emit)
+            for rows in self.places(part).unbind(1):
+                emit.index_add_(0, rows, state.flatten(0, 1))
+        emit = emit.t().reshape(self.emit.shape)
         for table, counts in ((self.start, start), (self.move, move), (self.emit, emit)):
             table.copy_(counts.log() - counts.sum(-1, keepdim=True).log())
 
