@@ -124,7 +124,7 @@ def test_low_rank_weights_are_added_and_taken_away(folder, tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"no weights")
     with pytest.raises(FileError, match="holds no low-rank weights"):
         drawn(lora=str(tmp_path / "other.safetensors"))
-    with pytest.raises(FileError, match="one .safetensors file"):
+    with pytest.raises(FileError, match=r"one \.safetensors file"):
         drawn(lora=str(tmp_path))  # it holds two
     (tmp_path / "a.bin").write_bytes(b"cos")
     with pytest.raises(FileError, match="no other low-rank weights are read"):
@@ -191,9 +191,9 @@ class TestRefusals:
 
     def test_what_the_pipeline_itself_refuses(self, folder, picture):
         loaded = load(folder, "cpu")
-        with pytest.raises(ConfigError, match="a strength of 0.3 leaves none"):
+        with pytest.raises(ConfigError, match=r"a strength of 0\.3 leaves none"):
             edit(loaded, Edit(image=str(picture), prompt="a cat", options={"steps": 1, "strength": 0.3}))
-        with pytest.raises(ConfigError, match="StableDiffusionPipeline refuses: .*divisible by 8"):
+        with pytest.raises(ConfigError, match=r"StableDiffusionPipeline refuses: .*divisible by 8"):
             Runner("cpu").run([Request(model=str(folder), prompt="a cat", size=(18, 18))])
 
     def test_damage(self, folder, tmp_path):
