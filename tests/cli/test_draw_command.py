@@ -78,6 +78,9 @@ def test_what_cannot_be_drawn_is_one_sentence(refused, reader, tmp_path):
     assert "nowhere does not exist" in said("a picture", "--model", "nowhere")
     assert "not a size" in said("a picture", "--model", reader, "--size", "big")
     assert "do not fit into one file" in refused("draw", "a picture", "--model", reader, "-n", 2, "--out", tmp_path / "a.png")
+    assert "80 x 512 is not possible at once: at most 64 x 64" in said("a picture", "--model", reader, "--size", "80x512")
+    assert "Results are PNG files" in refused("draw", "a picture", "--model", reader, "--out", tmp_path / "a.jpg")
+    assert "prompt is empty" in said(" ", "--model", reader, "--maps", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -95,6 +98,7 @@ def test_a_judge_keeps_the_best(cli, reader, judge, tmp_path):
 
 
 def test_only_a_judge_can_judge(refused, reader, judge, tmp_path):
+    assert fits(load(judge, "cpu", "fp32"), torch.rand(2, 1, 8, 8), ["a"]).shape == (2, 1)
     assert "does not compare texts with pictures" in refused("draw", "a", "--model", reader, "--judge", reader, "--out", tmp_path / "x")
     assert "does not make images" in refused("draw", "a", "--model", judge, "--out", tmp_path / "x")
 
@@ -123,6 +127,10 @@ def test_where_words_were_looked_up(cli, refused, reader, tmp_path):
     assert not any(getattr(m, "shares", None) for m in loaded.model.modules())
     assert cli("draw", "a picture", "--model", reader, "--maps", tmp_path / "m.png", "--out", tmp_path / "a.png", "--steps", 2)[0] == 0
     assert Image.open(tmp_path / "m.png").size[0] > 64
+    longer = {"negative": "a picture number 3, a picture number 3", "interval": (0.2, 0.8), "guidance": 3.0, "steps": 3}
+    assert len(word_maps(loaded, "number 3", 5, **longer)[1].maps) == 2
+    with pytest.raises(ConfigError, match="leave the tiles out"):
+        word_maps(loaded, "number 3", 5, tile=8)
     plain = train(run_config("vae", write_npz(tmp_path / "b.npz"), steps=1), tmp_path / "vae", quiet=True)
     with pytest.raises(ConfigError, match="no cross-attention to show"):
         word_maps(load(plain, "cpu", "fp32"), "a")

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
 from inkwash.diffusion.estimator import Told
 from inkwash.inference.export import export_onnx
@@ -44,6 +46,19 @@ def test_onnxruntime_gives_the_same_estimate(tmp_path, classes, settings):
         assert expected.std() > 0.01
     known = {p.key: p.value for p in onnx.load(tmp_path / "deep" / "m.onnx").metadata_props}
     assert json.loads(known["inkwash"])["shape"] == [3, 12, 10]
+
+
+def test_a_model_that_reads_is_told_texts_of_any_length(tmp_path):
+    from_us = loaded(tmp_path, "text", classes=0)
+    inputs, length = export_onnx(from_us, tmp_path / "m.onnx"), from_us.model.text.length
+    assert inputs["tokens"]["shape"] == ["n", length]
+    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    x, t = torch.randn(2, 3, 12, 10, generator=torch.Generator().manual_seed(0)), torch.tensor([0.3, 0.7])
+    tokens = from_us.model.tokens(["a picture number 3", "第3张图"])
+    (out,) = session.run(None, {"x": x.numpy(), "t": t.numpy(), "tokens": F.pad(tokens, (0, length - tokens.shape[1])).numpy()})
+    with torch.no_grad():
+        expected = from_us.model.estimate(x, t, from_us.model.told(Condition(tokens=tokens), 2))[0]
+    np.testing.assert_allclose(out, expected.numpy(), atol=2e-4, rtol=1e-4)
 
 
 def test_what_cannot_be_exported_says_so(tmp_path):

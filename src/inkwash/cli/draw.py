@@ -5,11 +5,12 @@ from typing import Any
 
 from inkwash.cli.common import pairs, progress, size_of, tell, user_code
 from inkwash.cli.sample import deliver
-from inkwash.core.errors import FileError
+from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.files import make_folder
 from inkwash.core.model import OnStep
+from inkwash.data.decode import SUFFIXES
 from inkwash.inference.captions import looked
-from inkwash.inference.judge import best
+from inkwash.inference.judge import aligner, best
 from inkwash.inference.maps import word_maps
 from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Result, Runner
@@ -23,6 +24,8 @@ def run(
     """One picture into a file, or into a folder with the others and a grid."""
     user_code(how["code"])
     place, runner = Path(out), Runner(how["device"], how["precision"], how["download"])
+    if place.suffix.lower() in SUFFIXES and place.suffix.lower() != SUFFIX:
+        raise ConfigError(f"Results are PNG files, which lose nothing: write --out {place.with_suffix(SUFFIX)}.")
     if place.suffix.lower() == SUFFIX and n > 1:
         raise FileError(f"{n} pictures do not fit into one file: name a folder with --out.")
     request = Request(model=model, n=n, seed=seed, prompt=prompt, size=size_of(size), options={**named, **pairs(options)})
@@ -31,8 +34,10 @@ def run(
         note = [f"{runner.model(model).name} has never seen {', '.join(map(repr, unknown))}: it draws what it makes of the rest."]
     else:
         said, note = {}, []
+    runner.stream(request)  # what cannot be drawn is refused before anything is written
     if how["maps"]:
-        image, seen = word_maps(runner.model(model), prompt, seed, **request.options)
+        sized = {} if request.size is None else {"size": request.size}
+        image, seen = word_maps(runner.model(model), prompt, seed, **request.options, **sized)
         make_folder(Path(how["maps"]).parent)
         save_png(Path(how["maps"]), looked(image, seen), {"prompt": prompt, "model": runner.model(model).name, "seed": seed})
         note.append(f"see {how['maps']}")
@@ -51,6 +56,7 @@ def run(
 def judged(runner: Runner, request: Request, judge: str, of: int, on_step: OnStep | None) -> Result:
     """The best drawings of so many times as many, the best first, each with what the judge thinks of it."""
     critic = runner.model(judge)
+    aligner(critic)  # or say, before all the drawing, that it is no judge
     (many,) = runner.run([request.model_copy(update={"n": request.n * of})], on_step)
     at, scores = best(critic, many.images, request.prompt, request.n)
     facts = [many.facts[i] | {"judge": critic.name, "fits": round(s, 4)} for i, s in zip(at, scores)]

@@ -23,8 +23,7 @@ def recall(kind: str, key: str) -> dict[str, Tensor] | None:
     try:
         return load_tensors(path)[0] if path.is_file() else None
     except FileError:
-        path.unlink()
-        return None
+        return None  # it is written anew
 
 
 def keep(kind: str, key: str, tensors: Mapping[str, Tensor], note: str = "") -> None:

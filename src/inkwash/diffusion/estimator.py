@@ -21,6 +21,8 @@ from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
 from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS
 
+LARGER = 8  # times the side of training, at most, without tiles: attention takes the fourth power of it
+
 
 class Told(NamedTuple):
     """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any."""
@@ -144,6 +146,10 @@ class Estimator(Model, Sampler, Prompted):
         options.refuse_idle(cond, self.accepts, "repaint" if repainted else "solver")
         if options.grid == "own" and options.steps > POINTS:
             raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
+        most = [side * LARGER for side in self.config.shape[1:]]
+        if options.size and not options.tile and any(side > limit for side, limit in zip(options.size, most)):
+            said = f"{options.size[1]} x {options.size[0]} is not possible at once: at most {most[1]} x {most[0]}"
+            raise ConfigError(f"{said}, or more with -o tile={max(16, *self.config.shape[1:])}.")
         if repainted:
             return
         if options.solver.startswith(FOREIGN):
@@ -249,8 +255,12 @@ class Estimator(Model, Sampler, Prompted):
     def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
         x = torch.zeros(2, *self.space, device=self.device)
         label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
-        tokens = {} if self.text is None else {"tokens": self.tokens(["a", "a"]).to(self.device)}
+        tokens = {} if self.text is None else {"tokens": self._filled(self.tokens(["a", "a"])).to(self.device)}
         return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label, **tokens}
+
+    def _filled(self, tokens: Tensor) -> Tensor:
+        """Padded to the longest text that there may be: (N, L) to the same."""
+        return F.pad(tokens, (0, self.text.length - tokens.shape[1]))
 
 
 class _Estimate(nn.Module):

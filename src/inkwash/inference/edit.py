@@ -64,6 +64,8 @@ class Edit(Config):
             raise ConfigError(f"One edit at a time: {' and '.join(asked)} were asked for together.")
         if self.to is not None and self.n < 2:
             raise ConfigError("The way from one image to another has at least 2 pictures: ask for more with -n.")
+        if self.prompt is not None and (self.was is not None or self.vary is not None or self.to is not None):
+            raise ConfigError("The noise of a picture is found without words: a prompt goes with none of vary, to and was.")
         if self.was is None:
             return asked[0] if asked else "image-to-image"
         if self.label is None or (asked and asked[0] not in ("vary", "interpolate")):

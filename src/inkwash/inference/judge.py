@@ -31,7 +31,8 @@ def fits(loaded: Loaded, images: Tensor, texts: Sequence[str], batch: int = 128)
     channels, *size = loaded.model.config.shape
     if images.shape[1] != channels:
         rgb = to_rgb(images)  # on white where they are transparent
-        images = torch.cat([rgb, torch.ones_like(rgb[:, :1])], 1)[:, :channels]  # an opaque fourth, for a judge that wants one
+        opaque = torch.cat([rgb, torch.ones_like(rgb[:, :1])], 1)  # a fourth channel, for a judge that wants one
+        images = rgb.mean(1, keepdim=True) if channels == 1 else opaque[:, :channels]
     if list(images.shape[-2:]) != size:
         images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
     u = torch.cat([model.features(images[i : i + batch].to(device)).cpu() for i in range(0, len(images), batch)])

@@ -160,7 +160,9 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto", downlo
     where, name = choose_device(device), str(path)
     if not Path(path).exists() and name not in bundled() and hub.HUB_ID.fullmatch(name):
         if not download:
-            raise FileError(f"{name} does not exist here. Where it is a model of the Hugging Face hub, --allow-download fetches it.")
+            raise FileError(
+                f"{name} does not exist here. Where it is a pipeline of the Hugging Face hub, draw, edit and upscale fetch it with --allow-download."
+            )
         path = hub.fetched(name)
     if hub.is_pipeline(Path(path)):
         model, chosen = hub.load_pipeline(Path(path), where, precision)

@@ -23,7 +23,11 @@ def word_maps(loaded: Loaded, prompt: str, seed: int = 0, **options) -> tuple[Te
     """
     crossings = [m for m in loaded.model.modules() if isinstance(m, Attention) and m.crosses]
     if not crossings or not isinstance(loaded.model.text, TextEncoder):
-        raise ConfigError(f"{loaded.name} has no cross-attention to show: a model of the recipe 'text' has, with words of its own.")
+        raise ConfigError(
+            f"{loaded.name} has no cross-attention to show: a U-Net that the recipe 'text' trains has, with words of its own."
+        )
+    if options.get("tile"):
+        raise ConfigError("Where words were looked up is shown of a picture that is drawn at once: leave the tiles out.")
     tokens = loaded.tokens([prompt])
     for layer in crossings:
         layer.shares = []
@@ -34,7 +38,7 @@ def word_maps(loaded: Loaded, prompt: str, seed: int = 0, **options) -> tuple[Te
         for layer in crossings:
             layer.shares = None
     size, total = image.shape[-2:], 0.0
-    for share in seen:  # (T, h, w) of the row that was told the prompt
+    for share in (share[: tokens.shape[1]] for share in seen):  # (T, h, w) of the row that was told the prompt; T more by a longer negative
         total = total + F.interpolate(share[None].float(), size, mode="bilinear", align_corners=False)[0] / len(seen)
     spelled, maps, at = loaded.model.text.tokenizer.spelled(tokens[0].tolist()), [], 0
     for _, count in spelled:

@@ -77,7 +77,7 @@ class AutoregressiveOptions(Options):
     """temperature: below 1 for likelier pixels, 0 for the likeliest. top_p: draw among the likeliest values that together have this share
     of the probability, 1 for all. naive: run the whole network for every pixel, to compare with."""
 
-    temperature: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
     top_p: float = Field(1.0, gt=0, le=1)
     naive: bool = False
 

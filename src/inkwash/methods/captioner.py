@@ -46,8 +46,8 @@ class CaptionOptions(Options):
 
     lang: Literal["en", "zh"] = "en"
     beams: int = Field(4, ge=1, le=64)
-    temperature: float = Field(0.0, ge=0)
-    penalty: float = Field(0.6, ge=0)
+    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
+    penalty: float = Field(0.6, ge=0, allow_inf_nan=False)
 
 
 class CaptionerConfig(ModelConfig):

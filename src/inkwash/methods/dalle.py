@@ -53,7 +53,7 @@ class DalleOptions(Options):
     """temperature: below 1 for likelier codes. top: only so many of the likeliest, 0 for all. guidance: 1 is off, above 1 exaggerates the
     text; negative: a text that it leads away from."""
 
-    temperature: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
     top: int = Field(0, ge=0)
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
     negative: str = ""

@@ -48,7 +48,7 @@ class FrozenText(nn.Module):
 
     def __init__(self, config: FrozenTextConfig):
         super().__init__()
-        self.config, self.width = config, config.width
+        self.config, self.width, self.length = config, config.width, config.length
         tool = library("transformers", "hub")
         tool.logging.set_verbosity_error()
         kind = read(tool.AutoConfig.from_pretrained, config.name).model_type

@@ -52,7 +52,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextConfig):
         super().__init__()
-        self.width, self.tokenizer = config.width, config.tokenizer.build()
+        self.width, self.length, self.tokenizer = config.width, config.tokenizer.length, config.tokenizer.build()
         self.into = nn.Embedding(self.tokenizer.size, config.width)
         self.places = nn.Parameter(torch.empty(config.tokenizer.length, config.width))
         for weight in (self.into.weight, self.places):
