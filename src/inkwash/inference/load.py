@@ -160,9 +160,8 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto", downlo
     where, name = choose_device(device), str(path)
     if not Path(path).exists() and name not in bundled() and hub.HUB_ID.fullmatch(name):
         if not download:
-            raise FileError(
-                f"{name} does not exist here. Where it is a pipeline of the Hugging Face hub, draw, edit and upscale fetch it with --allow-download."
-            )
+            how = "draw, edit and upscale fetch a pipeline of the Hugging Face hub with --allow-download"
+            raise FileError(f"{name} does not exist here; {how}.")
         path = hub.fetched(name)
     if hub.is_pipeline(Path(path)):
         model, chosen = hub.load_pipeline(Path(path), where, precision)
