@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.cli.common import pairs, tell, user_code
+from inkwash.core.errors import ConfigError
 from inkwash.core.files import make_folder
-from inkwash.inference.captions import describe, looked
+from inkwash.inference.captions import describe, looked, writer_of
 from inkwash.inference.load import load
 from inkwash.inference.pictures import save_png
 
@@ -15,7 +16,9 @@ def run(
 ) -> None:
     """A line for each picture; with maps, a picture for each of where the model looked, word by word."""
     user_code(how["code"])
-    loaded = load(model, how["device"])
+    loaded = load(model, how["device"], download=how["download"])
+    if maps is not None and writer_of(loaded).any_size:
+        raise ConfigError(f"{loaded.name} does not tell where it looked: leave out --maps.")
     found = describe(loaded, pictures, seed, {**named, **pairs(options)})
     wrote = []
     if maps is not None:
@@ -25,6 +28,9 @@ def run(
             file = place if len(found) == 1 and place.suffix == ".png" else place / f"{i:05d}-{Path(path).stem}.png"
             save_png(file, looked(x, written), {"prompt": written.text, "model": loaded.name, "of": Path(path).name})
             wrote.append(str(file))
-    rows = [{"picture": path, "text": w.text, "words": list(w.words), "nats": round(w.nats, 4)} for path, (_, w) in zip(pictures, found)]
+    rows = [
+        {"picture": path, "text": w.text, "words": list(w.words), "nats": w.nats and round(w.nats, 4)}
+        for path, (_, w) in zip(pictures, found)
+    ]
     lines = [w.text if len(found) == 1 else f"{path}: {w.text}" for path, (_, w) in zip(pictures, found)]
     tell({"captions": rows, "wrote": wrote}, how["json"], [*lines, *(f"see {w}" for w in wrote)])

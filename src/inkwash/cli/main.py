@@ -346,12 +346,13 @@ def nearest(
 def caption(
     picture: Annotated[list[str], typer.Argument(help="Files to describe.")],
     model: Annotated[str, typer.Option("--model", help="A model by name, or a run.")] = "caption-scenes",
-    lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
+    lang: Annotated[str | None, typer.Option("--lang", help="en or zh (en).", show_default=False)] = None,
     maps: Annotated[str | None, typer.Option("--maps", help="A PNG file, or a folder: where it looked.", show_default=False)] = None,
     beams: Annotated[int | None, typer.Option("--beams", min=1, help="Beginnings that are kept (4).", show_default=False)] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="Above 0, words are drawn.", show_default=False)] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of what is drawn.")] = 0,
     option: OwnOption = None,
+    allow_download: Download = False,
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
@@ -361,7 +362,8 @@ def caption(
 
     named = {"lang": lang, "beams": beams, "temperature": temperature}
     named = {k: v for k, v in named.items() if v is not None}
-    run(picture, model, maps, seed, named, option or [], {"device": device, "code": code, "json": json})
+    how = {"device": device, "download": allow_download, "code": code, "json": json}
+    run(picture, model, maps, seed, named, option or [], how)
 
 
 @app.command(rich_help_panel=DESCRIBE)

@@ -222,18 +222,20 @@ class Sequence(ABC):
 
 
 class Written(NamedTuple):
-    """What a model wrote of an image, and log p of it. maps: for each of its words where the model looked, (h, w) that sum to 1."""
+    """What a model wrote of an image. nats: log p of it, where it tells. maps: for each of its words where the model looked, (h, w) that
+    sum to 1."""
 
     text: str
     words: tuple[str, ...]
     maps: list[Tensor]
-    nats: float
+    nats: float | None
 
 
 class Captioner(ABC):
-    """A model that describes images in words."""
+    """A model that describes images in words. any_size: it prepares pictures of any size itself."""
 
     Options: ClassVar[type[Options]] = Options
+    any_size: ClassVar[bool] = False
 
     def default_options(self) -> Options:
         return self.Options()

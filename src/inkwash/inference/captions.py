@@ -34,7 +34,7 @@ def writer_of(loaded: Loaded) -> Captioner:
 def describe(loaded: Loaded, paths: Sequence[str], seed: int = 0, options: dict[str, Any] | None = None) -> list[tuple[Tensor, Written]]:
     """Each file as the model saw it, (C, H, W), and what it wrote. Raises InkwashError for a file that cannot be read."""
     model, chosen = writer_of(loaded), loaded.options(**(options or {}))
-    pictures = [read_picture(path, loaded) for path in paths]
+    pictures = [read_picture(path, loaded, model.any_size) for path in paths]
     out = []
     for i, x in enumerate(pictures):  # one by one: what is said of a picture shall not depend on the others
         rng = Rng([mix(seed + i, "caption")], loaded.model.device)
@@ -73,13 +73,14 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
     with watch("nearest training images") as on_step:
         near = [train.text(j) for j in _nearest(held_out, train, at, batch, on_step)]
     rows, against = {}, held_out.fingerprint()
-    for lang, name in LANGUAGES.items():
+    speaks = "lang" in type(loaded.model.default_options()).model_fields
+    for lang, name in LANGUAGES.items() if speaks else [("en", LANGUAGES["en"])]:
         known, copied = ([[t for t in row if is_chinese(t) == (lang == "zh")] for row in these] for these in (texts, near))
         have = [i for i, row in enumerate(known) if row]  # images that have captions in it
         if not have:
             continue
         with watch(f"captions, {name}") as on_step:
-            said = _said(loaded, loader, len(at), batch, on_step, options | {"lang": lang})
+            said = _said(loaded, loader, len(at), batch, on_step, options | ({"lang": lang} if speaks else {}))
         for row, lines in ((loaded.name, said), ("nearest training image", [row[0] if row else "" for row in copied])):
             lines, own = [lines[i] for i in have], [known[i] for i in have]
             rows[f"{row}, {name}"] = [*_right(lines, source, [at[i] for i in have], against), *_overlap(lines, own, lang, against)]

@@ -15,7 +15,7 @@ from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
 from inkwash.core.model import Captioner, Model, OnStep, Options, Sampler
 from inkwash.data import View
-from inkwash.inference import hub
+from inkwash.inference import hub, hub_captions
 from inkwash.inference.draw import draw_batches, draw_labels
 
 
@@ -151,7 +151,9 @@ def data_facts(path: Path, classes: int = 0) -> dict[str, Any]:
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:
-    """Load a run, a model folder, or a folder that diffusers has written. Raises FileError where it is none of them or is damaged.
+    """Load a run, a model folder, or a folder that diffusers or transformers has written.
+
+    Raises FileError where it is none of them or is damaged.
 
     precision: "auto" times one convolution (0.3 s) and takes bf16 where that pays; "fp32" for exact comparisons. download: whether a
     name on the Hugging Face hub may be fetched.
@@ -160,11 +162,14 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto", downlo
     where, name = choose_device(device), str(path)
     if not Path(path).exists() and name not in bundled() and hub.HUB_ID.fullmatch(name):
         if not download:
-            how = "draw, edit and upscale fetch a pipeline of the Hugging Face hub with --allow-download"
+            how = "draw, edit, upscale and caption fetch a model of the Hugging Face hub with --allow-download"
             raise FileError(f"{name} does not exist here; {how}.")
         path = hub.fetched(name)
     if hub.is_pipeline(Path(path)):
         model, chosen = hub.load_pipeline(Path(path), where, precision)
+        return Loaded(model, Path(path), Path(name).name, precision=chosen)
+    if hub_captions.is_public(Path(path)):
+        model, chosen = hub_captions.load_public(Path(path), where)
         return Loaded(model, Path(path), Path(name).name, precision=chosen)
     place = model_folder(path)
     chosen = choose_precision(where, precision)

@@ -51,6 +51,7 @@ class FrozenText(nn.Module):
         self.config, self.width, self.length = config, config.width, config.length
         tool = library("transformers", "hub")
         tool.logging.set_verbosity_error()
+        tool.logging.disable_progress_bar()
         kind = read(tool.AutoConfig.from_pretrained, config.name).model_type
         self.tokenizer = read(tool.AutoTokenizer.from_pretrained, config.name)
         encoder = read(getattr(tool, ENCODERS.get(kind, "AutoModel")).from_pretrained, config.name, use_safetensors=True)

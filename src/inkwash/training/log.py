@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ class Log:
             self.bar.stop()
         if self.board:
             self.board.close()
+
+    def watch(self, what: str) -> Callable[[int, int], None]:
+        """For long work before the first step: a line now and then that says how much is done, and how long the rest will take."""
+        start = last = time.monotonic()
+
+        def tick(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if done < total and now - last >= BETWEEN_LINES / 3:
+                left = (now - start) * (total - done) / done
+                self.console.print(f"{what}: {done / total:.0%}, {duration(left)} left", highlight=False)
+                last = now
+
+        return tick
 
     def line(self, record: dict[str, Any]) -> None:
         """Append one JSON line; figures under "figures" go to TensorBoard as well."""

@@ -49,7 +49,7 @@ class Run:
 
     def __init__(self, config: RunConfig, out: Path, engine: Engine, log: Log, resume: bool = False):
         self.config, self.out, self.engine, self.log = config, out, engine, log
-        self.data = open_data(config, config.data.split)
+        self.data = open_data(config, config.data.split, log.watch("preparing images"))
         self.held_out = self._held_out()
         begun = resume and bool(checkpoints(out))
         self.trainer = Trainer(config, self.data, engine, log, read_run(out)["precision"] if resume else None, begun)
@@ -60,7 +60,7 @@ class Run:
         split = self.config.data.validation
         if split is None or not self.engine.main:
             return None
-        data = open_data(self.config, split)
+        data = open_data(self.config, split, self.log.watch("preparing held-out images"))
         return data if len(data) else None
 
     def start(self) -> None:
@@ -258,6 +258,8 @@ def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], N
         source = open_source(place, split)
         if d.limit and split == d.split:
             source = Few(source, d.limit)
+        elif source.slow and split != d.split:
+            source = Few(source, max(config.train.validate_images, config.train.samples))  # no more are looked at
         return Dataset(source, d.view, int(d.memory_gb * 2**30), on_progress, beside)
 
     return opened(d.source, opened(d.beside) if d.beside else None)
