@@ -1,6 +1,6 @@
-"""Puts a trained model into the package: weights in half precision, the configuration, and the model card where there is none yet.
+"""Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
-    python tools/bundle.py RUN NAME
+    python tools/bundle.py RUN NAME [--bits 8]
 
 It is loaded by its name wherever a run can be named. The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence,
 cost, measured figures, the command that trained it.
@@ -10,26 +10,29 @@ import argparse
 from pathlib import Path
 
 from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, save_tensors, write_text
+from inkwash.core.packing import packed
 from inkwash.inference.load import model_folder
 
 PLACE = Path(__file__).parents[1] / "src" / "inkwash" / "assets" / "models"
-MOST = 4 << 20  # bytes
+MOST = 10 << 20  # bytes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("name")
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=16)
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
     tensors, note = load_tensors(source / WEIGHTS)
     target.mkdir(parents=True, exist_ok=True)
-    save_tensors(target / WEIGHTS, {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}, note)
+    half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, note)
     write_text(target / CONFIG, (source / CONFIG).read_text(encoding="utf-8"))
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size
-    print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 4 that a bundled model may have"))
+    print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 10 that a bundled model may have"))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from inkwash.inference.upscale import enlarge, upscale
 from inkwash.metrics.paired import psnr
 from inkwash.nn.degrade import small
 
-MOST = 4 << 20  # bytes of weights
+MOST, ALL = 10 << 20, 25 << 20  # bytes of weights of one, and of all
 
 
 def test_there_is_one_to_enlarge_with():
@@ -27,6 +27,10 @@ def test_bundled_models_are_small_described_and_load(name):
     assert all(f"## {part}" in card for part in ("Data", "Training", "Figures", "Licence")) and card.startswith("# ")
     loaded = load(name, device="cpu", precision="fp32")
     assert loaded.name == name and all(p.dtype == torch.float32 and p.isfinite().all() for p in loaded.model.parameters())
+
+
+def test_all_of_them_are_small_together():
+    assert sum((place / WEIGHTS).stat().st_size for place in bundled().values()) <= ALL
 
 
 def test_a_folder_of_that_name_goes_first(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from torch import Tensor
 from inkwash.core.config import MODELS, ModelConfig, lookup
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.model import Model
+from inkwash.core.packing import unpacked
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
@@ -126,7 +127,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> N
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Read tensors and the note. Raises FileError where the file is missing, is no safetensors file, or has changed since."""
+    """Read tensors, unpacked where they were packed into 8 bits, and the note.
+
+    Raises FileError where the file is missing, is no safetensors file, or has changed since.
+    """
     if not path.is_file():
         raise FileError(f"There is no file {path}.")
     try:
@@ -138,7 +142,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
     # A file of ours has both; one from elsewhere neither. A flipped byte in either name is found here too.
     if meta.keys() & {"sha256", "inkwash"} and meta.get("sha256") != _digest(tensors, meta.get("inkwash", "")):
         raise FileError(f"{path} is damaged: its contents do not match the checksum in its header.")
-    return tensors, meta.get("inkwash", "")
+    return unpacked(tensors), meta.get("inkwash", "")
 
 
 def read_json(path: Path) -> Any:
