@@ -5,12 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
+from inkwash.data import facts, open_source
 from inkwash.methods.captioner import LANGUAGES, CaptionerConfig, CaptioningConfig, CaptionOptions, language_of
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
 from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig
+from inkwash.recipes import find
 from tiny import batch_of, make_trainer, run_config, step_of, stir_
 
 WRITERS = {"lstm": LSTMWriterConfig(width=12), "transformer": TransformerWriterConfig(width=12, blocks=2, head=6)}
@@ -153,3 +157,16 @@ def test_learns_to_say_what_it_sees_in_both_languages(writer, tmp_path):
     assert [w.text for w in model.caption(x, Rng([0, 1]), CaptionOptions(lang="zh", temperature=0.1))] == ["黑色的", "白色的"]
     assert model.caption(x, Rng([0, 1]), CaptionOptions())[1].words == ("it", "is", "white")
     assert math.exp(model.caption(x, Rng([0, 1]), CaptionOptions())[0].nats) > 0.5
+
+
+def test_it_writes_the_languages_that_it_has_learnt(tmp_path):
+    (tmp_path / "a").mkdir()
+    for k in range(6):
+        Image.fromarray(np.full((8, 8, 3), 40 * k, np.uint8)).save(tmp_path / "a" / f"{k}.png")
+        (tmp_path / "a" / f"{k}.txt").write_text("一个圆", encoding="utf-8")
+    place = str(tmp_path / "a")
+    config = find("caption")(place, facts(open_source(place)))
+    model = config.model.override({"shape": [3, 8, 12]}).build()
+    assert config.model.languages == ("zh",) and model.default_options().lang == "zh"
+    with pytest.raises(ConfigError, match="captions in zh only, not in en"):
+        model.caption(pictures(1), Rng([0]), CaptionOptions(lang="en"))

@@ -74,7 +74,8 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
         near = [train.text(j) for j in _nearest(held_out, train, at, batch, on_step)]
     rows, against = {}, held_out.fingerprint()
     speaks = "lang" in type(loaded.model.default_options()).model_fields
-    for lang, name in LANGUAGES.items() if speaks else [("en", LANGUAGES["en"])]:
+    for lang in loaded.model.config.languages:
+        name = LANGUAGES[lang]
         known, copied = ([[t for t in row if is_chinese(t) == (lang == "zh")] for row in these] for these in (texts, near))
         have = [i for i, row in enumerate(known) if row]  # images that have captions in it
         if not have:

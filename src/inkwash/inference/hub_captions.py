@@ -23,6 +23,7 @@ class PublicCaptionerConfig(ModelConfig):
     kind: Literal["public-captioner"] = "public-captioner"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     architecture: str
+    languages: tuple[Literal["en"]] = ("en",)
 
 
 class PublicOptions(Options):

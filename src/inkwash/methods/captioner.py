@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
+from inkwash.core.errors import ConfigError
 from inkwash.core.model import Captioner, Model, Options, Written
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
@@ -59,6 +60,7 @@ class CaptionerConfig(ModelConfig):
     d: int = Field(192, ge=4, multiple_of=4)
     writer: Writer = TransformerWriterConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    languages: tuple[Literal["en", "zh"], ...] = Field(LANGUAGES, min_length=1)
 
     def build(self) -> "ImageCaptioner":
         return ImageCaptioner(self)
@@ -78,6 +80,9 @@ class ImageCaptioner(Model, Captioner):
         tokens = self.tokenizer.size + len(LANGUAGES)
         self.writer = config.writer.build(tokens, config.tokenizer.length + 1, config.d)
 
+    def default_options(self) -> CaptionOptions:
+        return CaptionOptions(lang=self.config.languages[0])
+
     def places(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to one vector a place, (N, P, D), which says where it is."""
         seen = self.eye(x).flatten(2).transpose(1, 2)
@@ -89,6 +94,8 @@ class ImageCaptioner(Model, Captioner):
         return self.writer(torch.cat([begin, tokens[:, :-1]], 1), self.places(x))
 
     def caption(self, x: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
+        if options.lang not in self.config.languages:
+            raise ConfigError(f"It has learnt captions in {' and '.join(self.config.languages)} only, not in {options.lang}.")
         begin = torch.full((len(x),), self.tokenizer.size + LANGUAGES.index(options.lang), device=x.device)
         way = self._drawn if options.temperature else self._searched
         with torch.autocast(x.device.type, enabled=False):

@@ -3,6 +3,7 @@
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.objective import CAPTIONS
+from inkwash.core.words import is_chinese
 from inkwash.data import Facts, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
@@ -21,13 +22,19 @@ from inkwash.training import DataConfig, RunConfig, TrainConfig
 READ = 20_000  # captions that a tokenizer is learnt from, at most
 
 
-def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
-    """The tokenizer of a source's captions, with room for the longest. Raises ConfigError where there are none."""
+def captions_of(source: str) -> list[str]:
+    """Captions of a source, about READ of them at most, from all over it. Raises ConfigError where there are none."""
     known = open_source(source)
     step = max(1, len(known) * len(known.text(0)) // READ)
     texts = [text for i in range(0, len(known), step) for text in known.text(i)]
     if not texts:
         raise ConfigError(f"{source} has no captions to learn from: {CAPTIONS}.")
+    return texts
+
+
+def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
+    """The tokenizer of a source's captions, with room for the longest. Raises ConfigError where there are none."""
+    texts = captions_of(source)
     config = learn_tokenizer(texts, merges)
     longest = max(len(config.build().encode(text)) for text in texts)
     return config.model_copy(update={"length": min(256, max(16, -(-(longest + 1) // 16) * 16 + 16))})
@@ -118,9 +125,11 @@ def caption_lstm(source: str, facts: Facts) -> RunConfig:
 def _captioner(writer: Writer, source: str, facts: Facts) -> RunConfig:
     shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
     eye = GridConfig(stride=8 if short >= 48 else 4 if short >= 16 else 2)
+    texts = captions_of(source)
+    spoken = tuple(lang for lang, chinese in (("en", False), ("zh", True)) if any(is_chinese(t) == chinese for t in texts))
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=CaptionerConfig(shape=shape, eye=eye, writer=writer, tokenizer=tokenizer_of(source)),
+        model=CaptionerConfig(shape=shape, eye=eye, writer=writer, tokenizer=tokenizer_of(source), languages=spoken),
         objective=CaptioningConfig(),
         train=TrainConfig(batch=64, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
     )
