@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 TONES = {"tone1": "light", "tone2": "medium-light", "tone3": "medium", "tone4": "medium-dark", "tone5": "dark"}
+SKIN = re.compile(r", (?:medium-light|medium-dark|light|medium|dark) skin tone")
 HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 WORDS = json.loads((Path(__file__).parent / "emoji_words.json").read_text(encoding="utf-8"))
 SYNONYMS, ZH = WORDS["synonyms"], WORDS["zh"]
@@ -25,7 +26,7 @@ SYNONYMS, ZH = WORDS["synonyms"], WORDS["zh"]
 
 def bare(name: str) -> str:
     """A name without its skin tones."""
-    return re.sub(r" tone[1-5]|, (?:medium-light|medium-dark|light|medium|dark) skin tone", "", name)
+    return re.sub(rf" tone[1-5]|{SKIN.pattern}", "", name)
 
 
 def article(name: str) -> str:
@@ -39,7 +40,7 @@ def toned(name: str) -> str:
 
 def english(name: str) -> list[str]:
     """Paraphrases of a name, itself among them."""
-    core, tail = bare(name), toned(name)[len(bare(name)) :]
+    core, tail = bare(name), "".join(SKIN.findall(toned(name)))
     out = [core, article(core), f"emoji of {article(core)}"]
     if core.startswith("flag "):
         out = [core, f"flag of {core[5:]}", f"the {core[5:]} flag"]

@@ -30,6 +30,7 @@ def tool():
         ("family, man, girl, boy", "family of man, girl and boy"),
         ("regional indicator g", "blue letter g"),
         ("oncoming automobile", "oncoming car"),
+        ("person, dark skin tone, red hair", "a person, red hair, dark skin tone"),
     ],
 )
 def test_a_name_is_said_in_other_words_too(tool, name, wanted):
