@@ -70,9 +70,10 @@ class Model(nn.Module):
 
 
 class Sampler(ABC):
-    """A model that makes images."""
+    """A model that makes images. at_once: how many it makes together at most, for those that take much memory each."""
 
     Options: ClassVar[type[Options]] = Options
+    at_once: ClassVar[int] = 1 << 30
 
     @abstractmethod
     def sample(self, rng: Rng, cond: Condition, options: Options, on_step: OnStep | None = None) -> Tensor:

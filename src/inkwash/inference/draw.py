@@ -68,7 +68,7 @@ def draw_batches(
     given = replace(cond or Condition(), **({} if label is None else {"label": label}))
     model.check(given)
     model.refuse(options, given)
-    return _batches(model, seeds, options, given, precision, batch, on_step)
+    return _batches(model, seeds, options, given, precision, min(batch, model.at_once), on_step)
 
 
 def _batches(

@@ -60,6 +60,7 @@ class PipelineModel(Model, Sampler, Prompted):
     """A pipeline of diffusers that draws from text. With a picture it starts from that, with a mask too it fills that in."""
 
     Options = PipelineOptions
+    at_once = 4
 
     def __init__(self, config: PipelineConfig, pipe: Any):
         super().__init__(config)
