@@ -341,8 +341,8 @@ TABLES = {
             "bits.diffusion": {"en": "`diffusion` (a bound)", "zh": "`diffusion`（界）"},
             "bits.vae": {"en": "`vae` (a bound)", "zh": "`vae`（界）"},
             "bits.iwae": {"en": "the same, 50 draws (a bound)", "zh": "同上，50 次抽样（界）"},
-            "bits.hmm": {"en": "`hmm` (exact)", "zh": "`hmm`（精确）"},
-            "bits.gmm": {"en": "`gmm` (a density)", "zh": "`gmm`（密度）"},
+            "bits.hmm": {"en": "`hmm`, fitted at once (exact)", "zh": "`hmm`，一次拟合（精确）"},
+            "bits.gmm": {"en": "`gmm`, fitted at once (a density)", "zh": "`gmm`，一次拟合（密度）"},
         },
     ),
     "stacked": (
