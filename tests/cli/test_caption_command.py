@@ -1,6 +1,7 @@
 """inkwash caption, and how captions are measured."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -79,10 +80,15 @@ def test_who_knows_the_scene_is_always_right(writer, monkeypatch):
 
 
 def test_compatible_forms_of_a_sign_are_one_sign():
-    pytest.importorskip("sacrebleu")
     known = [["一个红色的圆，在蓝色方块上方"]]
     figures = {f.name: f.value for f in _overlap(["一个红色的圆,在蓝色方块上方"], known, "zh", "")}
     assert figures["BLEU-4"] == pytest.approx(1)
+
+
+def test_a_library_that_is_missing_is_said_at_once(writer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    with pytest.raises(ConfigError, match=r"sacrebleu is not installed: pip install 'inkwash\[captions\]'"):
+        caption_rows(load(writer, "cpu", "fp32"), "scenes?size=32&count=8", 8, 8, silent)
 
 
 def test_images_without_captions_in_a_language_are_left_out_of_its_rows(tmp_path):

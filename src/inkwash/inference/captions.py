@@ -1,6 +1,7 @@
 """What a captioner says of pictures: of files, where it looked as it said so, and how often it is right."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.extras import library
 from inkwash.core.model import Captioner, Written
 from inkwash.core.rng import Rng, mix
 from inkwash.core.words import is_chinese
@@ -58,10 +60,11 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
     """Figures of captions of held-out images, beside those of the nearest training image (a row of its own).
 
     right: of scenes, the share of captions that name every object and a relation that holds, and nothing else; of two: of scenes with
-    at most two objects. BLEU-4 and CIDEr against the images' own captions (extra `captions`; left out without it). A row for each
-    language that the captions are in. Raises ConfigError for a model that writes nothing, DataError for images without captions.
+    at most two objects. BLEU-4 and CIDEr against the images' own captions (extra `captions`). A row for each language that the
+    captions are in. Raises ConfigError for a model that writes nothing or where the extra is missing, DataError where no image has any.
     """
     writer_of(loaded)
+    library("sacrebleu", "captions")  # said before anything is written
     view = loaded.view
     source = open_held_out(data)
     held_out, train = Dataset(source, view), Dataset(open_source(data, "train"), view)
@@ -128,16 +131,16 @@ def _right(lines: list[str], source: Source, at: list[int], against: str) -> lis
 
 
 def _overlap(lines: list[str], known: list[list[str]], lang: str, against: str) -> list[Figure]:
-    """BLEU-4 (Papineni et al. 2002) by sacrebleu and CIDEr (Vedantam et al. 2015) by pycocoevalcap, where they are installed."""
-    try:
-        import sacrebleu
-        from pycocoevalcap.cider.cider import Cider
-    except ImportError:
-        return []
+    """BLEU-4 (Papineni et al. 2002) by sacrebleu, and CIDEr (Vedantam et al. 2015) by pycocoevalcap where that is installed."""
+    sacrebleu = library("sacrebleu", "captions")
     lines, known = [plain(t).strip() for t in lines], [[plain(t).strip() for t in row] for row in known]  # as the model can write
     most = max(map(len, known))
     references = [[row[min(k, len(row) - 1)] for row in known] for k in range(most)]
     bleu = sacrebleu.corpus_bleu(lines, references, tokenize="zh" if lang == "zh" else "13a", lowercase=True).score / 100
-    cut = (lambda t: " ".join(t)) if lang == "zh" else str.lower
-    cider, _ = Cider().compute_score({i: [cut(t) for t in row] for i, row in enumerate(known)}, {i: [cut(t)] for i, t in enumerate(lines)})
-    return [Figure("BLEU-4", bleu, len(lines), None, None, against), Figure("CIDEr", float(cider), len(lines), None, None, against)]
+    figures = [Figure("BLEU-4", bleu, len(lines), None, None, against)]
+    if find_spec("pycocoevalcap"):
+        cut = (lambda t: " ".join(t)) if lang == "zh" else str.lower
+        own, said = {i: [cut(t) for t in row] for i, row in enumerate(known)}, {i: [cut(t)] for i, t in enumerate(lines)}
+        scorer = library("pycocoevalcap.cider.cider", "captions").Cider()
+        figures.append(Figure("CIDEr", float(scorer.compute_score(own, said)[0]), len(lines), None, None, against))
+    return figures
