@@ -102,8 +102,11 @@ NETS = [
 ]
 
 
+GATED = UNetConfig(width=4, fine=4, gate=True)
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("config", NETS)
+@pytest.mark.parametrize("config", [*NETS, GATED])
 def test_networks_take_any_size(config, size):
     net = stirred(config.build(3, 3, num_classes=2)).float()
     x, t, label = torch.randn(3, 3, *size), torch.rand(3), torch.tensor([0, 1, 2])
@@ -162,6 +165,19 @@ def test_pyramids_take_any_size(size, fold):
     y = Decoder(config, (2, *size), 5)(torch.randn(3, 5))
     assert y.shape == x.shape and y.isfinite().all()
     assert config.trunk((2, *size))(x).shape == (3, 8 if len(config.widths(*size)) > 1 else 4)
+
+
+def test_a_gate_passes_pixels_on_by_a_gain_that_depends_on_time_alone():
+    net = stirred(GATED.build(3, 3))
+    with torch.no_grad():
+        for p in [*net.unfold.parameters(), net.head.bias]:  # what the inner layers say is left out
+            p.zero_()
+        net.gate.bias[4:] = 0
+        net.gate.weight[4:] = 0  # scales alone, no shifts
+    x, t = torch.randn(2, 3, 8, 8).double(), torch.tensor([0.2, 0.9]).double()
+    net.door.bias.data.zero_()
+    torch.testing.assert_close(net(2 * x, t), 2 * net(x, t))  # linear
+    assert not torch.allclose(net(x, t), net(x, t.flip(0)))
 
 
 def test_sizes_that_make_no_network_are_refused():

@@ -26,6 +26,8 @@ class UNetConfig(Config):
     blocks: residual blocks a level, on the way down and on the way up. fold: side of the squares of pixels that are folded into channels.
     fine: channels at full resolution, before folding and after unfolding.
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
+    gate: the last layer sees the first one's output as it is, scaled and shifted by the time, and not through an activation: how much
+    of the noise to pass on is then one number a channel.
     """
 
     kind: Literal["unet"] = "unet"
@@ -36,6 +38,7 @@ class UNetConfig(Config):
     fine: int = Field(16, ge=1)
     attention: tuple[int, ...] = ()
     head: int = Field(128, ge=1)
+    gate: bool = False
 
     @field_validator("attention")
     @classmethod
@@ -52,6 +55,12 @@ class UNetConfig(Config):
     def build(self, c_in: int, c_out: int, num_classes: int = 0, context: int | None = None) -> "UNet":
         """context: width of the tokens that every place with self-attention also attends to (cross-attention), None for none."""
         return UNet(self, c_in, c_out, num_classes, context)
+
+
+def modulated(x: Tensor, by: Tensor) -> Tensor:
+    """(N, C, H, W), scaled and shifted by (N, 2 C)."""
+    scale, shift = by[:, :, None, None].to(x.dtype).chunk(2, dim=1)  # (N, C, 1, 1)
+    return torch.addcmul(shift, x, 1 + scale)
 
 
 class Looks(nn.Module):
@@ -79,8 +88,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """x: (N, C, H, W), e: (N, D), context: (N, L, D'), mask: bool (N, L)."""
         h = F.group_norm(self.conv1(x), 1)
-        scale, shift = self.modulate(e)[:, :, None, None].to(h.dtype).chunk(2, dim=1)  # (N, C, 1, 1)
-        x = x + self.conv2(F.hardswish(torch.addcmul(shift, h, 1 + scale)))
+        x = x + self.conv2(F.hardswish(modulated(h, self.modulate(e))))
         return x if self.looks is None else self.looks(x, context, mask)
 
 
@@ -117,7 +125,9 @@ class UNet(nn.Module):
                 self.up.append(Up(c, widths[level - 1]))
         self.norm = norm(c)
         self.unfold = Pointwise(c, config.fine * config.fold**2)
-        self.head = zero_(nn.Conv2d(config.fine, c_out, 3, padding=1))
+        self.head = nn.Conv2d(config.fine, c_out, 3, padding=1)
+        self.gate = zero_(VectorLinear(d, 2 * config.fine)) if config.gate else None
+        zero_(self.head) if self.gate is None else nn.init.zeros_(self.head.bias)
 
     def forward(
         self, x: Tensor, t: Tensor, label: Tensor | None = None, context: Tensor | None = None, mask: Tensor | None = None
@@ -137,4 +147,5 @@ class UNet(nn.Module):
         for layer in self.up:
             h = layer(h) if isinstance(layer, Up) else layer(h + skips.pop(), e, context, mask)
         h = F.pixel_shuffle(self.unfold(F.hardswish(self.norm(h))), self.config.fold)  # (N, F, H, W)
-        return self.head(F.hardswish(h + pixels))[..., :height, :width]  # (N, C_out, H, W)
+        h = F.hardswish(h + pixels) if self.gate is None else F.hardswish(h) + modulated(pixels, self.gate(e))
+        return self.head(h)[..., :height, :width]  # (N, C_out, H, W)
