@@ -168,13 +168,13 @@ def test_pyramids_take_any_size(size, fold):
 
 
 def test_a_gate_passes_pixels_on_by_a_gain_that_depends_on_time_alone():
-    net = stirred(GATED.build(3, 3))
+    net = stirred(GATED.build(3, 3)).float()
     with torch.no_grad():
         for p in [*net.unfold.parameters(), net.head.bias]:  # what the inner layers say is left out
             p.zero_()
         net.gate.bias[4:] = 0
         net.gate.weight[4:] = 0  # scales alone, no shifts
-    x, t = torch.randn(2, 3, 8, 8).double(), torch.tensor([0.2, 0.9]).double()
+    x, t = torch.randn(2, 3, 8, 8), torch.tensor([0.2, 0.9])
     net.door.bias.data.zero_()
     torch.testing.assert_close(net(2 * x, t), 2 * net(x, t))  # linear
     assert not torch.allclose(net(x, t), net(x, t.flip(0)))
