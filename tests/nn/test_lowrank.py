@@ -59,3 +59,12 @@ def test_what_reads_no_text_is_no_start(tmp_path):
     run = train(run_config("diffusion", source, steps=1), tmp_path / "run", quiet=True)
     with pytest.raises(ConfigError, match="goes on with a diffusion model that reads text"):
         configure("text", captioned(source), 1, start=run)
+
+
+def test_an_autoencoder_is_a_start_for_text_among_its_latents(tmp_path):
+    source = captioned(write_npz(tmp_path / "a.npz"))
+    run = train(run_config("autoencoder", source, steps=1), tmp_path / "run", quiet=True)
+    config = configure("text", source, 1, None, {"train.samples": 0, "train.precision": "fp32"}, start=run)
+    assert config.model.kind == "latent" and config.part == "autoencoder"
+    own, t = load_model(run / "model").state_dict(), make_trainer(config)
+    assert all(torch.equal(v, own[k]) for k, v in t.model.autoencoder.state_dict().items())

@@ -9,7 +9,7 @@ from inkwash.diffusion.options import DiffusionOptions
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.dalle import DalleConfig, NextTokenConfig
-from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
+from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig, LatentConfig
 from inkwash.methods.text_lstm import StagesConfig, TextLSTMConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
@@ -41,26 +41,38 @@ def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
 
 
 def text(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
-    """Diffusion on pixels that attends to the words of a caption; or, --from RUN, a trained one that goes on with other data."""
-    if start is not None:
+    """Diffusion that attends to the words of a caption: on pixels; --from an auto-encoder, among its latents; --from such a model, on."""
+    if start is not None and start.kind != "autoencoder":
         return _further(source, start)
-    short, reader = min(facts.height, facts.width), TextConfig(tokenizer=tokenizer_of(source))
-    fold = 1 if short <= 12 else 2 if short <= 40 else 4
-    net = UNetConfig(width=128, mults=(1, 2), blocks=2, fold=fold, attention=(1,))
+    shape = (facts.channels, facts.height, facts.width) if start is None else start.shape
+    reader = TextConfig(width=128, blocks=3, tokenizer=tokenizer_of(source))
+    known = {"shape": shape, "text": reader, "options": DiffusionOptions(guidance=2.0)}
+    if start is None:
+        short = min(shape[1:])
+        net = _net(fold=1 if short <= 12 else 2 if short <= 40 else 4)
+        model = DiffusionConfig(**known, net=net, prediction="edm")
+    else:
+        model = LatentConfig(**known, net=_net(fold=1), prediction="edm", autoencoder=start)
     return RunConfig(
-        data=DataConfig(source=source, view=View(size=(facts.height, facts.width), channels=facts.channels)),
-        model=DiffusionConfig(
-            shape=(facts.channels, facts.height, facts.width), net=net, text=reader, options=DiffusionOptions(guidance=2.0)
-        ),
-        objective=DenoisingConfig(mean=-0.4),
-        train=TrainConfig(batch=64, optimizer="muon", lr=1.5e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
+        model=model,
+        objective=DenoisingConfig(mean=0.0),  # noisier than for pictures without words: that is where the words are heeded
+        train=TrainConfig(batch=32, optimizer="muon", lr=3e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
+        part=None if start is None else "autoencoder",
     )
+
+
+def _net(fold: int) -> UNetConfig:
+    return UNetConfig(width=64, mults=(1, 3), blocks=2, fold=fold, attention=(1,), gate=True)
 
 
 def _further(source: str, start: ModelConfig) -> RunConfig:
     """A trained model on other data: its own size, tokenizer and words; smaller steps."""
     if start.kind not in ("diffusion", "latent") or start.text is None:
-        raise ConfigError(f"The recipe 'text' goes on with a diffusion model that reads text, not with a {start.kind!r} model.")
+        raise ConfigError(
+            f"The recipe 'text' goes on with a diffusion model that reads text, or among the latents of an 'autoencoder', "
+            f"not with a {start.kind!r} model."
+        )
     model, spoken = start, tokenizer_of(source, 0)
     if isinstance(start.text, TextConfig):
         known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
@@ -69,7 +81,7 @@ def _further(source: str, start: ModelConfig) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
-        objective=DenoisingConfig(mean=-0.4),
+        objective=DenoisingConfig(mean=0.0),
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
 
