@@ -155,7 +155,7 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto", downlo
 
     Raises FileError where it is none of them or is damaged.
 
-    precision: "auto" times one convolution (0.3 s) and takes bf16 where that pays; "fp32" for exact comparisons. download: whether a
+    precision: "auto" times one convolution (0.1 s) and takes bf16 where that pays; "fp32" for exact comparisons. download: whether a
     name on the Hugging Face hub may be fetched.
     """
     keep_freed_memory()
