@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError
-from inkwash.nn.dit import DiTBlock, DiTConfig, positions
-from inkwash.nn.layers import Attention, Down, ResBlock, Up, fourier, pad_to_multiple
+from inkwash.nn.dit import DiTBlock, DiTConfig
+from inkwash.nn.layers import Attention, Down, ResBlock, Up, fourier, pad_to_multiple, positions
 from inkwash.nn.pyramid import Decoder, Encoder, PyramidConfig
 from inkwash.nn.unet import Block, UNetConfig
 
@@ -102,7 +102,7 @@ NETS = [
 ]
 
 
-GATED = UNetConfig(width=4, fine=4, gate=True)
+GATED = UNetConfig(width=6, fine=4, gate=True, positions=True)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -153,7 +153,17 @@ def test_a_transformer_knows_where_its_tokens_are():
     x, t = torch.ones(1, 1, 8, 8), torch.rand(1)
     y = net(x, t)
     assert not torch.allclose(y[..., :2, :2], y[..., 2:4, :2]) and not torch.allclose(y[..., :2, :2], y[..., :2, 2:4])
-    assert positions(3, 5, 8).unique(dim=0).shape == (15, 8)
+    assert positions(3, 5, 8).unique(dim=0).shape == (15, 8) and positions(3, 5, 6).shape == (15, 6)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_unet_with_positions_knows_where_its_places_are(told):
+    """Far from the edges, which convolutions see, a blank picture looks alike everywhere without them."""
+    net = stirred(UNetConfig(width=6, mults=(1,), blocks=0, fold=1, positions=told).build(1, 1)).float()
+    net.middle = net.middle[1:]  # one block; the other one's attention averages over all places
+    y = net(torch.ones(1, 1, 24, 24), torch.rand(1))
+    for other in (y[..., 10:12, 14:16], y[..., 14:16, 10:12]):
+        assert torch.allclose(y[..., 10:12, 10:12], other, atol=1e-6) != told
 
 
 @pytest.mark.parametrize("size", SIZES)

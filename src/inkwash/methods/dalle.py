@@ -29,8 +29,7 @@ from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.nn.causal import keep
 from inkwash.nn.causal_transformer import Block, Looking, TransformerConfig
-from inkwash.nn.dit import positions
-from inkwash.nn.layers import full
+from inkwash.nn.layers import full, positions
 from inkwash.nn.lowrank import Thin
 from inkwash.nn.pixel_heads import OverCodes, choose
 from inkwash.nn.tokenizer import PAD, TokenizerConfig

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from inkwash.core.config import Config
 from inkwash.nn.causal import Drop, Grown, Walk, keep
-from inkwash.nn.dit import positions
-from inkwash.nn.layers import Pointwise, heads_of, zero_
+from inkwash.nn.layers import Pointwise, heads_of, positions, zero_
 
 
 class TransformerConfig(Config):

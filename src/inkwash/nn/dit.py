@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import Config
-from inkwash.nn.layers import Embedding, VectorLinear, attend, fourier, heads_of, pad_to_multiple, zero_
+from inkwash.nn.layers import Embedding, VectorLinear, attend, heads_of, pad_to_multiple, positions, zero_
 
 
 class DiTConfig(Config):
@@ -33,13 +33,6 @@ class DiTConfig(Config):
     def build(self, c_in: int, c_out: int, num_classes: int = 0, context: int | None = None) -> "DiT":
         """context: width of the tokens that each block also attends to (cross-attention), None for none."""
         return DiT(self, c_in, c_out, num_classes, context)
-
-
-def positions(height: int, width: int, d: int, device: torch.device | str = "cpu") -> Tensor:
-    """(H W, d): sines and cosines of the row in the first half, of the column in the second."""
-    rows, columns = (fourier(torch.arange(n, device=device) / 1000, d // 2) for n in (height, width))
-    grid = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)  # (H, W, d)
-    return grid.flatten(0, 1)
 
 
 class DiTBlock(nn.Module):

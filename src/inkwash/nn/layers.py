@@ -33,6 +33,13 @@ def fourier(t: Tensor, width: int, periods: float = 1e4) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
+def positions(height: int, width: int, d: int, device: torch.device | str = "cpu") -> Tensor:
+    """(H W, d): sines and cosines of the row in the first half, of the column in the second; zeros beyond a multiple of four."""
+    rows, columns = (fourier(torch.arange(n, device=device) / 1000, d // 4 * 2) for n in (height, width))
+    grid = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)  # (H, W, d)
+    return F.pad(grid.flatten(0, 1), (0, d % 4))
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until H and W are multiples of `multiple`: any size goes through a strided network."""
     h, w = x.shape[-2:]

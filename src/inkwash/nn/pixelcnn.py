@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from inkwash.core.config import Config
 from inkwash.nn.causal import CausalConv, Drop, Grown, Taps, Walk, keep, point, there
 from inkwash.nn.causal_transformer import Look, Looking
-from inkwash.nn.dit import positions
-from inkwash.nn.layers import Pointwise, zero_
+from inkwash.nn.layers import Pointwise, positions, zero_
 
 
 class PixelCNNConfig(Config):
@@ -83,7 +82,7 @@ class PixelCNN(nn.Module):
     def places(self, height: int, width: int) -> Tensor:
         """Where a pixel is, for attention to tell: (H W, D)."""
         like = self.first.bias
-        return F.pad(positions(height, width, self.width // 4 * 4, like.device), (0, self.width % 4)).to(like.dtype)
+        return positions(height, width, self.width, like.device).to(like.dtype)
 
     def forward(self, x: Tensor, context: Tensor | None = None, drop: Drop = keep) -> Tensor:
         size, x = x.shape[-2:], self.first(x)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from inkwash.core.config import Config
 from inkwash.nn.conv import Conv3x3
-from inkwash.nn.layers import Attention, Down, Embedding, Pointwise, Up, VectorLinear, norm, pad_to_multiple, zero_
+from inkwash.nn.layers import Attention, Down, Embedding, Pointwise, Up, VectorLinear, norm, pad_to_multiple, positions, zero_
 
 
 class UNetConfig(Config):
@@ -27,7 +27,8 @@ class UNetConfig(Config):
     fine: channels at full resolution, before folding and after unfolding.
     attention: levels with self-attention in every block, beside the middle, which always has it. head: channels of one head.
     gate: the last layer sees the first one's output as it is, scaled and shifted by the time, and not through an activation: how much
-    of the noise to pass on is then one number a channel.
+    of the noise to pass on is then one number a channel. positions: sines of each place's row and column are added to the first level's
+    map, so that attention knows left from right and above from below.
     """
 
     kind: Literal["unet"] = "unet"
@@ -39,6 +40,7 @@ class UNetConfig(Config):
     attention: tuple[int, ...] = ()
     head: int = Field(128, ge=1)
     gate: bool = False
+    positions: bool = False
 
     @field_validator("attention")
     @classmethod
@@ -136,6 +138,8 @@ class UNet(nn.Module):
         e = self.embed(t, label)
         pixels = self.door(pad_to_multiple(x, self.config.stride).contiguous(memory_format=torch.channels_last))  # (N, F, H, W)
         h, skips = self.stem(F.pixel_unshuffle(pixels, self.config.fold)), []  # (N, C, H/f, W/f)
+        if self.config.positions:
+            h = h + positions(*h.shape[-2:], h.shape[1], h.device).t().unflatten(1, h.shape[-2:]).to(h.dtype)  # (C, H/f, W/f)
         for layer in self.down:
             if isinstance(layer, Down):
                 h = layer(h)
