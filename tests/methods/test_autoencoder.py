@@ -87,9 +87,25 @@ def test_samples_are_decoded_and_known_pixels_come_back(latent):
         assert torch.equal(out[..., 5:], x[..., 5:]) and not torch.equal(out[..., :5], x[..., :5])
 
 
-@pytest.mark.parametrize("options", [{"clamp": True}, {"size": (16, 16)}, {"tile": 4}])
-def test_what_is_refused_among_latents(latent, options):
-    with pytest.raises(ConfigError, match="Among latents"):
+def test_other_sizes_are_drawn_among_latents(latent):
+    made = draw(latent, range(2), latent.Options(steps=2, size=(16, 4)))
+    assert made.shape == (2, 1, 16, 4) and made.isfinite().all()
+    assert torch.equal(draw(latent, [0], latent.Options(steps=2, size=SHAPE[1:])), draw(latent, [0], latent.Options(steps=2)))
+    x, mask = torch.rand(1, 1, 10, 15) * 2 - 1, torch.ones(1, 1, 10, 15)
+    for cond in (Condition(image=x), Condition(image=x, mask=mask)):  # of a size that the stride does not divide
+        assert draw(latent, [0], latent.Options(steps=3, strength=0.5), cond=cond).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"clamp": True}, "Among latents"),
+        ({"tile": 4}, "Among latents"),
+        ({"size": (16, 18)}, "18 x 16 is not possible: .* that 4 divides"),
+    ],
+)
+def test_what_is_refused_among_latents(latent, options, said):
+    with pytest.raises(ConfigError, match=said):
         draw(latent, [0], latent.Options(**options))
 
 

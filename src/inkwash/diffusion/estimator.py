@@ -108,6 +108,10 @@ class Estimator(Model, Sampler, Prompted):
         """The inverse of `to_latent`: images in [-1, 1]."""
         return x.clamp(-1, 1)
 
+    def sides(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of where diffusion happens, for images of such a size."""
+        return size
+
     def predict(self, x: Tensor, t: Tensor, told: Told) -> tuple[Tensor, Tensor | None]:
         """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
         a, s = self.levels_of(t)
@@ -202,7 +206,7 @@ class Estimator(Model, Sampler, Prompted):
         if cond.mask is not None:  # whatever holds a pixel to be made is made
             mask = cond.mask if given.shape[-2:] == cond.mask.shape[-2:] else F.adaptive_max_pool2d(cond.mask, given.shape[-2:])
         repainted = mask is not None and options.rounds > 0
-        shape = (self.space[0], *((options.size or self.space[1:]) if given is None else given.shape[-2:]))
+        shape = (self.space[0], *(self.sides(options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
         shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
         denoise, grid = self.asked(cond, len(rng), options, shares), self.grid(options)
         noise = lambda: rng.normal(*shape)  # noqa: E731
@@ -210,13 +214,14 @@ class Estimator(Model, Sampler, Prompted):
         x = s * noise()  # (N, C, H, W)
         if given is not None and options.strength < 1:
             x = a * given + x
-        if given is None or mask is None:
-            return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))
+        height, width = (None, None) if given is None else cond.image.shape[-2:]
+        if mask is None:
+            return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))[..., :height, :width]
         if repainted:
             x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
         else:
             x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
-        return cond.image + cond.mask * (self.from_latent(x) - cond.image)  # known pixels come back bit by bit
+        return cond.image + cond.mask * (self.from_latent(x)[..., :height, :width] - cond.image)  # known pixels come back bit by bit
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
         """The solver that the options name, with what it takes."""

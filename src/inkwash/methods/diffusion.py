@@ -183,6 +183,7 @@ class LatentDiffusion(Estimator):
             raise ConfigError(f"A {config.autoencoder.kind!r} model has no map of latents to diffuse in; an 'autoencoder' has.")
         super().__init__(config, space)
         self.autoencoder = autoencoder
+        self.stride = -(-config.shape[1] // space[1])  # pixels a place stands for, to each side
 
     @torch.no_grad()
     def to_latent(self, image: Tensor) -> Tensor:
@@ -191,9 +192,14 @@ class LatentDiffusion(Estimator):
     def from_latent(self, x: Tensor) -> Tensor:
         return self.autoencoder.decode(x)
 
+    def sides(self, size: tuple[int, int]) -> tuple[int, int]:
+        return -(-size[0] // self.stride), -(-size[1] // self.stride)
+
     def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
-        if options.clamp or options.size or options.tile:
-            raise ConfigError("Among latents there are no pixels to clamp and no tiles, and the size is that of training.")
+        if options.clamp or options.tile:
+            raise ConfigError("Among latents there are no pixels to clamp and no tiles.")
+        if options.size and options.size != self.config.shape[1:] and any(side % self.stride for side in options.size):
+            raise ConfigError(f"{options.size[1]} x {options.size[0]} is not possible: this model draws sides that {self.stride} divides.")
         super().refuse(options, cond)
 
 

@@ -55,11 +55,12 @@ class GridEncoder(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """(N, D, h, w) to (N, C, H, W), cut to the image's size."""
+    """(N, D, h, w) to (N, C, H, W); a grid of the image's own size is cut to it, any other gives all its pixels."""
 
     def __init__(self, config: GridConfig, shape: tuple[int, int, int], d: int):
         super().__init__()
-        c, self.height, self.width = shape
+        c, *self.side = shape
+        self.grid = config.size(*self.side)
         widths = config.widths()[::-1]
         self.stem = nn.Conv2d(d, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
@@ -72,4 +73,5 @@ class GridDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.layers(self.stem(z.contiguous(memory_format=torch.channels_last)))
-        return self.out(F.silu(self.norm(h)))[..., : self.height, : self.width]
+        height, width = self.side if z.shape[-2:] == self.grid else (None, None)
+        return self.out(F.silu(self.norm(h)))[..., :height, :width]

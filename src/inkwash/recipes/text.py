@@ -49,21 +49,19 @@ def text(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConf
     known = {"shape": shape, "text": reader, "options": DiffusionOptions(guidance=2.0)}
     if start is None:
         short = min(shape[1:])
-        net = _net(fold=1 if short <= 12 else 2 if short <= 40 else 4)
-        model = DiffusionConfig(**known, net=net, prediction="edm")
+        fold = 1 if short <= 12 else 2 if short <= 40 else 4
+        net = UNetConfig(width=64, mults=(1, 3), blocks=2, fold=fold, attention=(1,), gate=True, positions=True)
+        model, times = DiffusionConfig(**known, net=net, prediction="edm"), DenoisingConfig(mean=0.0)
     else:
-        model = LatentConfig(**known, net=_net(fold=1), prediction="edm", autoencoder=start)
+        net = UNetConfig(width=128, mults=(1,), blocks=3, fold=1, attention=(0,), head=32, fine=64, gate=True, positions=True)
+        model, times = LatentConfig(**known, net=net, prediction="edm", autoencoder=start), DenoisingConfig(mean=0.4, std=1.2)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
         model=model,
-        objective=DenoisingConfig(mean=0.0),  # noisier than for pictures without words: that is where the words are heeded
+        objective=times,  # noisier than for pictures without words: that is where the words are heeded
         train=TrainConfig(batch=32, optimizer="muon", lr=3e-3, warm_up=2000, decay=1.0, ema_share=0.01, samples=16),
         part=None if start is None else "autoencoder",
     )
-
-
-def _net(fold: int) -> UNetConfig:
-    return UNetConfig(width=64, mults=(1, 3), blocks=2, fold=fold, attention=(1,), gate=True)
 
 
 def _further(source: str, start: ModelConfig) -> RunConfig:
@@ -81,7 +79,7 @@ def _further(source: str, start: ModelConfig) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
-        objective=DenoisingConfig(mean=0.0),
+        objective=DenoisingConfig(mean=0.4, std=1.2) if start.kind == "latent" else DenoisingConfig(mean=0.0),
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
 
