@@ -1,0 +1,59 @@
+"""How much of a denoiser's error the words take away, at each strength of noise: with the right text, another picture's, and none.
+
+usage: python benchmarks/words.py RUN.. --data DATA [-n 128] [--times .95,.9,.8,.65,.5,.35,.2]
+
+Mean squared error of D(x, t) on validation pictures, in the units of where diffusion happens (pixels, or latents of unit spread). Where the
+first two rows agree, the model does not listen; where they part is where words act, and what training must draw t from.
+"""
+
+import argparse
+
+import torch
+
+from inkwash.core.batch import Condition
+from inkwash.core.pixels import from_uint8
+from inkwash.data import Dataset, open_source
+from inkwash.inference.load import Loaded, load
+
+
+@torch.no_grad()
+def errors(loaded: Loaded, x: torch.Tensor, texts: list[str], times: list[float], batch: int = 32) -> list[float]:
+    """Of x: (N, C, H, W) in latents, one for each time; the noise is that of each time, whatever the texts."""
+    model, rows = loaded.model, []
+    for k, t in enumerate(times):
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(k)).to(x.device)
+        total = 0.0
+        for i in range(0, len(x), batch):
+            part = x[i : i + batch]
+            at = torch.full((len(part),), t, device=x.device)
+            a, s = model.levels_of(at)
+            with loaded.precision.autocast(x.device):
+                told = model.told(Condition(tokens=loaded.tokens(texts[i : i + batch])), len(part))
+                d, _ = model.estimate(a * part + s * noise[i : i + batch], at, told)
+            total += (d.float() - part).square().sum().item()
+        rows.append(total / x.numel())
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("-n", type=int, default=128)
+    parser.add_argument("--times", default=".98,.95,.9,.8,.65,.5,.35,.2")
+    args = parser.parse_args()
+    times = [float(t) for t in args.times.split(",")]
+    print("t".ljust(32), "  ".join(f"{t:6.2f}" for t in times))
+    for run in args.runs:
+        loaded = load(run)
+        dataset = Dataset(open_source(args.data, "val"), loaded.view)
+        n = min(args.n, len(dataset))
+        texts = [(dataset.text(i) or ("",))[0] for i in range(n)]
+        images = from_uint8(dataset.rows(range(n)).images).to(loaded.model.device)
+        x = torch.cat([loaded.model.to_latent(part) for part in images.split(32)])
+        for name, said in (("right text", texts), ("another", texts[1:] + texts[:1]), ("none", [""] * n)):
+            print(f"{loaded.name}, {name}".ljust(32), "  ".join(f"{e:6.4f}" for e in errors(loaded, x, said, times)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
