@@ -6,7 +6,8 @@ With kl = 0 this is the plain auto-encoder. It draws nothing: its latents lie an
 keeps them smooth and in one place (reference 2), so that a diffusion model can learn where they lie
 (`inkwash train latent-diffusion --from RUN`). With the whole of log p(x|z) and kl = 1 it would be a VAE (`vae.py`).
 
-Latents go out centred and of unit spread, channel by channel, by averages that are kept while learning.
+Latents go out centred, each channel by itself, and of unit spread over all channels together: a channel that the divergence has silenced
+stays small, and a diffusion model does not learn what the decoder does not heed. The averages are kept while learning.
 
 References: 1. Hinton and Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks. 2. Rombach et al. 2022,
 High-Resolution Image Synthesis with Latent Diffusion Models, section 3.1 (KL-reg.).
@@ -49,7 +50,7 @@ class GridAutoencoder(Model, Autoencoder):
         self.encoder = GridEncoder(config.net, config.shape[0], 2 * config.latent)
         self.decoder = GridDecoder(config.net, config.shape, config.latent)
         self.register_buffer("centre", torch.zeros(config.latent, 1, 1))
-        self.register_buffer("power", torch.ones(config.latent, 1, 1))  # mean square about the centre
+        self.register_buffer("power", torch.ones(config.latent, 1, 1))  # mean square about the centre, the same for all
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), (N, D, h, w) each, as the networks have them: neither centred nor scaled."""
@@ -96,9 +97,9 @@ class Reconstruction(Objective):
         """Move the averages of centre and spread."""
         model, keep = self.model, min(KEEP, step.images / (step.images + WARM))  # the first batches count more
         centre = step.reduce(z.mean((0, 2, 3)))[:, None, None]
-        power = step.reduce((z - centre).square().mean((0, 2, 3)))[:, None, None]
+        power = step.reduce((z - centre).square().mean())
         model.centre.lerp_(centre, 1 - keep)
-        model.power.lerp_(power.clamp(min=1e-6), 1 - keep)
+        model.power.lerp_(power.clamp(min=1e-6).expand_as(model.power), 1 - keep)
 
     def _error(self, x: Tensor, mean: Tensor, log_var: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).flatten(1).sum(1).mean() / x[0].numel()
