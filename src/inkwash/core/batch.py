@@ -50,13 +50,15 @@ class Condition:
 class Batch:
     """Rows of data. image: float (N, C, H, W) in [-1, 1], clips (N, F, C, H, W). text: N tuples of raw strings, or None.
 
-    index: int64 (N,), each row's position in the whole run (not in the data set): what random draws are keyed by.
+    index: int64 (N,), each row's position in the whole run (not in the data set): what random draws are keyed by. latent: what the model's
+    frozen encoder makes of the images, (N, ...), where that was worked out before.
     """
 
     image: Tensor
     cond: Condition
     index: Tensor
     text: list[tuple[str, ...]] | None = None
+    latent: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -64,10 +66,12 @@ class Batch:
     def __getitem__(self, rows: slice | list[int]) -> "Batch":
         chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
         text = None if self.text is None else [self.text[i] for i in chosen]
-        return Batch(self.image[rows], self.cond[rows], self.index[rows], text)
+        latent = None if self.latent is None else self.latent[rows]
+        return Batch(self.image[rows], self.cond[rows], self.index[rows], text, latent)
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(self.image.to(device), self.cond.to(device), self.index, self.text)
+        latent = None if self.latent is None else self.latent.to(device)
+        return Batch(self.image.to(device), self.cond.to(device), self.index, self.text, latent)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.batch import Condition
+from inkwash.core.batch import Batch, Condition
 from inkwash.core.config import Config, ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
@@ -193,6 +193,23 @@ class Autoencoder(ABC):
     @abstractmethod
     def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         """Latents to (N, C, H, W) in [-1, 1]."""
+
+
+class Encoding(ABC):
+    """A model that learns from what a frozen part makes of images: training may work that out once for each."""
+
+    @property
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """The frozen part."""
+
+    @abstractmethod
+    def to_latent(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, ...), without gradients; each row by itself."""
+
+    def latent(self, batch: Batch) -> Tensor:
+        """(N, ...) of a batch."""
+        return self.to_latent(batch.image) if batch.latent is None else batch.latent
 
 
 class Codes(ABC):

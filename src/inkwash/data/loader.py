@@ -19,6 +19,7 @@ class Loader:
 
     batch_size is one process's. A batch of all processes covers `batch_size * world` positions, of which process `rank` gets the
     rank-th contiguous block; so the joined batch is the same for every `world`, and for every cut into micro-batches.
+    latents: what a frozen encoder makes of every row of the data set, (N, ...), for `Batch.latent`.
     augment: apply the view's flips and random cuts, keyed by (seed, position); as `shuffle` unless given. Pictures of pairs, and rows of a
     set beside, which are shuffled for themselves, come in `Condition.image`.
     """
@@ -32,13 +33,14 @@ class Loader:
         world: int = 1,
         shuffle: bool = True,
         augment: bool | None = None,
+        latents: Tensor | None = None,
     ):
         if batch_size < 1:
             raise ConfigError(f"A batch of {batch_size} rows cannot be made: it needs at least 1.")
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.rank, self.world, self.shuffle = rank, world, shuffle
         self.augment = shuffle if augment is None else augment
-        self._orders: dict[int, np.ndarray] = {}
+        self.latents, self._orders = latents, {}
         self._beside = Loader(dataset.beside, batch_size, mix(seed, "beside"), rank, world, shuffle, augment) if dataset.beside else None
 
     def batch_at(self, position: int, count: int | None = None) -> Batch:
@@ -100,7 +102,10 @@ class Loader:
             images, other = images.chunk(2, dim=-3)
         elif self._beside:
             other = self._beside._images(index, asked[1].collect())
-        return Batch(images, Condition(label=rows.labels, image=other), torch.from_numpy(index), rows.text)
+        latent = None if self.latents is None else self.latents[self.rows_at(index)]
+        if latent is not None and latent.is_floating_point():
+            latent = latent.float()
+        return Batch(images, Condition(label=rows.labels, image=other), torch.from_numpy(index), rows.text, latent)
 
     def _images(self, index: np.ndarray, rows: Rows) -> Tensor:
         """Float (N, C, H, W) as trained on."""

@@ -104,6 +104,10 @@ class Estimator(Model, Sampler, Prompted):
         """Where diffusion happens: the pixels themselves. A latent model encodes here."""
         return image
 
+    def latent(self, batch: Batch) -> Tensor:
+        """`to_latent` of a batch's images; a latent model may know it already."""
+        return self.to_latent(batch.image)
+
     def from_latent(self, x: Tensor) -> Tensor:
         """The inverse of `to_latent`: images in [-1, 1]."""
         return x.clamp(-1, 1)

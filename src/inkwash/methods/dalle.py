@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Codes, Model, OnStep, Options, Prompted, Sampler
+from inkwash.core.model import Codes, Encoding, Model, OnStep, Options, Prompted, Sampler
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.nn.causal import keep
@@ -58,7 +58,7 @@ class DalleOptions(Options):
     negative: str = ""
 
 
-class Dalle(Model, Sampler, Prompted):
+class Dalle(Model, Sampler, Prompted, Encoding):
     """Text, then codes."""
 
     Options = DalleOptions
@@ -82,6 +82,14 @@ class Dalle(Model, Sampler, Prompted):
     def learnt(self) -> tuple[nn.Module, ...]:
         """What training changes."""
         return (*(m for name, m in self.named_children() if name != "autoencoder"), Thin(list(self.parameters(recurse=False))))
+
+    @property
+    def encoder(self) -> Model:
+        return self.autoencoder
+
+    @torch.no_grad()
+    def to_latent(self, image: Tensor) -> Tensor:
+        return self.autoencoder.codes(image).flatten(1)
 
     def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         return self.tokenizer.batch(texts, cut)
@@ -174,8 +182,7 @@ class NextToken(Objective):
     def _bits(self, batch: Batch, step: Step, dropout: float) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
         tokens = model.tokens(step.texts(batch.text, dropout)).to(batch.image.device)
-        with torch.no_grad():
-            codes = model.autoencoder.codes(batch.image).flatten(1)  # (N, T)
+        codes = model.latent(batch)  # (N, T)
         said, drawn = model.scores(tokens, codes)
         wanted = F.pad(tokens, (0, model.length - tokens.shape[1]), value=PAD)
         words = F.cross_entropy(said.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)

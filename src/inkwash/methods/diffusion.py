@@ -29,7 +29,7 @@ from torch import Tensor
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Autoencoder, Density, Inverter, Likelihood, OnStep
+from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelihood, Model, OnStep
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.diffusion.editing import invert
@@ -173,7 +173,7 @@ class LatentConfig(DiffusionConfig):
         return thinned(LatentDiffusion(self))
 
 
-class LatentDiffusion(Estimator):
+class LatentDiffusion(Encoding, Estimator):
     """Diffusion among the latents of an autoencoder."""
 
     def __init__(self, config: LatentConfig):
@@ -184,6 +184,10 @@ class LatentDiffusion(Estimator):
         super().__init__(config, space)
         self.autoencoder = autoencoder
         self.stride = -(-config.shape[1] // space[1])  # pixels a place stands for, to each side
+
+    @property
+    def encoder(self) -> Model:
+        return self.autoencoder
 
     @torch.no_grad()
     def to_latent(self, image: Tensor) -> Tensor:
@@ -236,7 +240,7 @@ class Denoising(Objective):
         return t.float().to(batch.image.device) * self.model.path.start
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        model, x0 = self.model, self.model.to_latent(batch.image)
+        model, x0 = self.model, self.model.latent(batch)
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
         a, s = model.levels_of(t)  # (N, 1, 1, 1)

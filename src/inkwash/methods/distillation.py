@@ -102,7 +102,7 @@ class Distillation(Objective):
         return self.taught(x, times[-1], told)  # the step into no noise
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        x0 = self.model.to_latent(batch.image)
+        x0 = self.model.latent(batch)
         cond = self.model.hears(batch, step, self.config.label_dropout)
         t = self.starts(step)
         a, s = self.model.levels_of(t)  # (N, 1, 1, 1)

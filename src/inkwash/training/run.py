@@ -40,6 +40,7 @@ from inkwash.training.config import RunConfig
 from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
 from inkwash.training.fit import fit
+from inkwash.training.latents import latents_of, remembers
 from inkwash.training.log import Log, duration
 from inkwash.training.trainer import Clock, Trainer, still
 
@@ -229,6 +230,7 @@ class Run:
             for alarm in check_start(self.config, estimate, len(self.data)):
                 self.log.alarm(alarm, t.clock.step)
         self.engine.wait()
+        self.remember(estimate.seconds)
         if self.config.train.compile:
             self.log.say("  compiling the networks ...")
             self.log.say("  " + compile_networks(t, estimate.seconds))
@@ -238,6 +240,15 @@ class Run:
             if self.config.train.samples:
                 self.samples()
             self.write_run("stopped" if t.progress < 1 else "finished")
+
+    def remember(self, seconds: float) -> None:
+        """Work out what a frozen encoder makes of the pictures, where the run is long enough. seconds: of a step that does it itself."""
+        t, config = self.trainer, self.config.train
+        images = config.batch * (config.steps or config.budget / self.engine.from_main(seconds))
+        if remembers(t.model, self.data, images):
+            t.model.eval()
+            t.loader.latents = latents_of(t.model, self.data, t.precision, on_progress=self.log.watch("encoding images"))
+            t.model.train()
 
 
 def read_run(out: Path) -> dict[str, Any]:
