@@ -70,7 +70,7 @@ def main() -> None:
     for name, prompts in sets.items():
         images = drawn(loaded, prompts, args.seed, args.out, name, args.data, **options)
         if args.judge:
-            scores = fits(load(args.judge), images, every)  # (50, 100)
+            scores = fits(load(args.judge).model, images, every)  # (50, 100)
             own = scores[range(len(prompts)), [every.index(p) for p in prompts]]
             rank = (scores > own[:, None]).sum(1)
             right[name] = {"first": (rank < 1).float().mean().item(), "in 5": (rank < 5).float().mean().item(), "cosine": own.mean().item()}

@@ -170,3 +170,13 @@ def test_it_writes_the_languages_that_it_has_learnt(tmp_path):
     assert config.model.languages == ("zh",) and model.default_options().lang == "zh"
     with pytest.raises(ConfigError, match="captions in zh only, not in en"):
         model.caption(pictures(1), Rng([0]), CaptionOptions(lang="en"))
+
+
+@torch.no_grad()
+def test_as_a_judge_it_tells_how_likely_it_would_write_a_text():
+    model, x = model_of("transformer"), pictures()
+    scores = model.agreement(x, ["ab", "图"])
+    assert scores.shape == (3, 2)
+    tokens = model.tokenizer.batch(["图"]).expand(3, -1)
+    each = model.scores(x, tokens, torch.tensor([1, 1, 1]))[0].log_softmax(-1).gather(-1, tokens[..., None]).sum((1, 2))
+    torch.testing.assert_close(scores[:, 1], each, atol=1e-4, rtol=1e-5)

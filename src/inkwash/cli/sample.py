@@ -40,20 +40,22 @@ def deliver(
     runner: Runner, request: Request, place: Path, json: bool, said: dict[str, Any] | None = None, note: Sequence[str] = ()
 ) -> None:
     """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
-    shown, labels, seconds, first, n, s = [], [], 0.0, {}, request.n, request.seed
+    shown, labels, seconds, first, n, s, done, seeds = [], [], 0.0, {}, request.n, request.seed, 0, []
     with progress("sampling") as on_step:
         results = runner.stream(request, on_step)
         make_folder(place)
         for result in results:  # written as they come: memory does not grow with n
-            for at, image, facts in zip(result.seeds, result.images, result.facts):
-                save_png(place / f"{at - s:05d}.png", image, facts)
+            for image, facts in zip(result.images, result.facts):
+                save_png(place / f"{done:05d}.png", image, facts)
+                done += 1
             room = IN_GRID - len(shown)
             shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
-            seconds, first = seconds + result.seconds, first or result.facts[0]
+            seconds, first, seeds = seconds + result.seconds, first or result.facts[0], [*seeds, *result.seeds]
     told = {} if request.prompt is None else {"prompt": request.prompt}
-    facts = {**told, "model": first["model"], "seeds": f"{s} to {s + len(shown) - 1}", **request.options}
+    own = f"{s} to {s + len(shown) - 1}" if seeds == list(range(s, s + n)) else ", ".join(map(str, seeds[: len(shown)]))
+    facts = {**told, "model": first["model"], "seeds": own, **request.options}
     save_png(place / "grid.png", grid(torch.stack(shown), labels=labels), facts)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
     rate = f"{seconds:.1f} s, {n / seconds:.1f} images/s"
     lines = [*note, f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"]
-    tell({**record, "facts": first, **(said or {})}, json, lines)
+    tell({**record, "seeds": seeds, "facts": first, **(said or {})}, json, lines)

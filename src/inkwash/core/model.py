@@ -271,8 +271,16 @@ class Extractor(ABC):
         """(N, C, H, W) to (N, D)."""
 
 
-class Aligner(ABC):
-    """A model that says how well texts fit images: the cosine of their vectors."""
+class Judge(ABC):
+    """A model that says how well texts fit images."""
+
+    @abstractmethod
+    def agreement(self, x: Tensor, texts: SequenceOf[str]) -> Tensor:
+        """(N, C, H, W) in [-1, 1] and M texts, as far as they are not too long, to (N, M): the more, the better a text fits an image."""
+
+
+class Aligner(Judge):
+    """A judge by vectors: the cosine of a text's and an image's."""
 
     @abstractmethod
     def tokens(self, texts: SequenceOf[str], cut: bool = True) -> Tensor:
@@ -285,6 +293,9 @@ class Aligner(ABC):
     @abstractmethod
     def read(self, tokens: Tensor) -> Tensor:
         """int64 (N, L) to vectors of length 1, (N, D)."""
+
+    def agreement(self, x: Tensor, texts: SequenceOf[str]) -> Tensor:
+        return self.features(x) @ self.read(self.tokens(texts).to(x.device)).t()
 
 
 class Fittable(ABC):

@@ -29,9 +29,9 @@ from inkwash.inference.captions import caption_rows
 from inkwash.inference.clips import clip_rows
 from inkwash.inference.draw import draw_texts
 from inkwash.inference.features import MOST, features_of, thinned
-from inkwash.inference.judge import retrieval_rows
 from inkwash.inference.load import Loaded
 from inkwash.inference.prompts import prompt_rows
+from inkwash.inference.retrieval import retrieval_rows
 from inkwash.metrics.features.base import FeatureNet, extract
 from inkwash.metrics.frechet import Moments, frechet_distance, moments
 from inkwash.metrics.kid import kid

@@ -1,80 +1,95 @@
-"""How well texts fit pictures, as a contrastive model sees it: the best of several drawings, and finding one by the other."""
+"""How well texts fit pictures, as a judge sees it: a contrastive model, or a captioner, by how likely it would write the text. With a judge
+the best of several drawings is kept.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: candidates are ranked by a contrastive model).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from inkwash.core.config import Config
-from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.model import Aligner
-from inkwash.data import Dataset, Loader, open_held_out
-from inkwash.inference.load import Loaded
+from inkwash.core.batch import Condition
+from inkwash.core.device import Precision
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Judge, Model, OnStep, Options
+from inkwash.inference.draw import draw_batches, stage
 from inkwash.metrics.features.base import to_rgb
-from inkwash.metrics.tables import Figure, share
+
+APART = 1_000_000  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
-def aligner(loaded: Loaded) -> Aligner:
+class Chosen(NamedTuple):
+    """images: (N, C, H, W). seeds: what they were drawn with. fits: what the judge thinks of each, None without one."""
+
+    images: Tensor
+    seeds: list[int]
+    fits: list[float] | None = None
+
+
+def judge_of(model: Model) -> Judge:
     """The model as a judge. Raises ConfigError where it is none."""
-    if not isinstance(loaded.model, Aligner):
-        raise ConfigError(f"A {loaded.kind!r} model does not compare texts with pictures; one trained with the recipe 'clip' does.")
-    return loaded.model
+    if not isinstance(model, Judge):
+        said = "one trained with the recipe 'clip' or 'caption' does"
+        raise ConfigError(f"A {model.config.kind!r} model does not compare texts with pictures; {said}.")
+    return model
 
 
 @torch.no_grad()
-def fits(loaded: Loaded, images: Tensor, texts: Sequence[str], batch: int = 128) -> Tensor:
-    """The cosine of each image (N, C, H, W) with each text: (N, M). Images of another size are brought to the judge's."""
-    model, device = aligner(loaded), loaded.model.device
-    channels, *size = loaded.model.config.shape
+def fits(model: Model, images: Tensor, texts: Sequence[str], batch: int = 128) -> Tensor:
+    """How well each text fits each image (N, C, H, W): (N, M). Images of another size are brought to the judge's."""
+    judge, device = judge_of(model), model.device
+    channels, *size = model.config.shape
     if images.shape[1] != channels:
         rgb = to_rgb(images)  # on white where they are transparent
         opaque = torch.cat([rgb, torch.ones_like(rgb[:, :1])], 1)  # a fourth channel, for a judge that wants one
         images = rgb.mean(1, keepdim=True) if channels == 1 else opaque[:, :channels]
     if list(images.shape[-2:]) != size:
         images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-    u = torch.cat([model.features(images[i : i + batch].to(device)).cpu() for i in range(0, len(images), batch)])
-    v = torch.cat([model.read(model.tokens(texts[i : i + batch]).to(device)).cpu() for i in range(0, len(texts), batch)])
-    return u @ v.t()
+    return torch.cat([judge.agreement(part.to(device), texts).cpu() for part in images.split(batch)])
 
 
-def best(loaded: Loaded, images: Tensor, text: str, n: int) -> tuple[list[int], list[float]]:
-    """Which n of the images fit a text best, the best first, and their cosines."""
-    scores = fits(loaded, images, [text])[:, 0]
-    value, at = scores.topk(min(n, len(images)))
-    return at.tolist(), value.tolist()
+def drawings(seed: int, of: int) -> list[int]:
+    """The seeds of one picture's drawings, its own first."""
+    return [seed + k * APART for k in range(of)]
 
 
-class RetrievalOptions(Config):
-    """among: captions, or images, that the right one is looked for among."""
+def best_batches(
+    model: Model,
+    judge: Model,
+    seeds: Sequence[int],
+    of: int,
+    prompts: Sequence[str],
+    options: Options,
+    cond: Condition,
+    precision: Precision | None = None,
+    batch: int = 64,
+    on_step: OnStep | None = None,
+) -> Iterator[Chosen]:
+    """For each seed the best of so many drawings for its prompt, batch by batch. The picture of a seed depends on that seed alone.
 
-    among: int = Field(100, ge=2)
-
-
-def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[[str], Any], **options: Any) -> dict[str, list[Figure]]:
-    """Of held-out images: how often the right caption is the first, or among the first five, of so many, and the right image by its
-    caption. options: those of `RetrievalOptions`.
-
-    Raises ConfigError for a model that is no judge and an option that there is not, DataError for too few captioned images.
+    cond: what the pictures depend on, N rows, the prompts' tokens among them. Raises ConfigError as `draw_batches` does, before the first.
     """
-    aligner(loaded)
-    among, held_out = RetrievalOptions().override(options).among, Dataset(open_held_out(data), loaded.view)
-    count = min(n, len(held_out)) // among * among
-    if not count or not held_out.facts.captions:
-        raise DataError(f"{data} has {len(held_out)} held-out images with captions or without: {among} with captions are needed.")
-    loader, found = Loader(held_out, 1, augment=False), {k: [] for k in ("caption", "caption in 5", "image", "image in 5")}
-    with watch("retrieval") as on_step:
-        for start in range(0, count, among):
-            rows = loader.batch_at(start, among)
-            scores = fits(loaded, rows.image, [text[i % len(text)] if text else "" for i, text in enumerate(rows.text)], batch)
-            for way, s in (("caption", scores), ("image", scores.t())):
-                rank = (s > s.diagonal()[:, None]).sum(1)
-                found[way].append(rank < 1)
-                found[f"{way} in 5"].append(rank < 5)
-            if on_step:
-                on_step(start + among, count)
-    against = held_out.fingerprint()
-    figures = [share(name, torch.cat(parts).tolist(), against) for name, parts in found.items()]
-    return {f"{loaded.name}, among {among}": figures}
+    judge_of(judge)
+    rows = max(1, batch // of)
+    starts = range(0, len(seeds), rows)
+    asked = []
+    for k, start in enumerate(starts):
+        own = seeds[start : start + rows]
+        many = [s for seed in own for s in drawings(seed, of)]
+        told = cond[start : start + rows].map(lambda t: t.repeat_interleave(of, 0))
+        asked.append((start, own, draw_batches(model, many, options, None, precision, batch, stage(on_step, k, len(starts)), told)))
+    return (_best(judge, own, of, prompts[start : start + len(own)], torch.cat(list(parts))) for start, own, parts in asked)
+
+
+def _best(judge: Model, seeds: Sequence[int], of: int, prompts: Sequence[str], images: Tensor) -> Chosen:
+    """images: (len(seeds) * of, C, H, W), the drawings of one seed together."""
+    kept, chosen, scores = [], [], []
+    for seed, prompt, group in zip(seeds, prompts, images.split(of)):
+        score, at = fits(judge, group, [prompt])[:, 0].max(0)
+        kept.append(group[at])
+        chosen.append(drawings(seed, of)[at])
+        scores.append(score.item())
+    return Chosen(torch.stack(kept), chosen, scores)

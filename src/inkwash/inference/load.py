@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from inkwash.core.model import Captioner, Model, OnStep, Options, Sampler
 from inkwash.data import View
 from inkwash.inference import hub, hub_captions
 from inkwash.inference.draw import draw_batches, draw_labels
+from inkwash.inference.judge import Chosen, best_batches
+
+JUDGE = "judge.json"  # in a model folder: {"model": a folder beside it or the name of a model in the package, "of": how many}
+DRAWINGS = 8  # that a judge chooses from, unless said
 
 
 @dataclass
@@ -24,6 +29,7 @@ class Loaded:
     """A model and the facts that travel with its weights.
 
     name: how a person calls it. label_counts: images of each class in the training set. data: source, split and view of that set.
+    advised: by which judge, a model folder, and out of how many drawings a picture for a prompt is chosen unless said; None: by none.
     """
 
     model: Model
@@ -32,6 +38,16 @@ class Loaded:
     label_counts: list[int] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     precision: Precision | None = None
+    advised: tuple[Path, int] | None = None
+
+    @cached_property
+    def judge(self) -> Model | None:
+        """The model that chooses, loaded when it is first asked for."""
+        return None if self.advised is None else load(self.advised[0], self.model.device, "fp32").model
+
+    @property
+    def judge_name(self) -> str:
+        return "" if self.advised is None else self.advised[0].name
 
     @property
     def kind(self) -> str:
@@ -80,13 +96,15 @@ class Loaded:
         batch: int = 64,
         on_step: OnStep | None = None,
         prompt: str | Sequence[str] | None = None,
+        of: int | None = None,
         **options: Any,
     ) -> Tensor:
         """n images (n, C, H, W) in [-1, 1] from seeds seed, seed + 1, ...; further keywords are the model's own options.
 
-        Image i depends on seed + i alone, whatever n and batch are. prompt: for all, or one for each.
+        Image i depends on seed + i alone, whatever n and batch are. prompt: for all, or one for each. of: out of how many drawings the
+        model's judge chooses each, where it has one; 1 for the first.
         """
-        parts = list(self.sample_batches(n, seed, label, batch, on_step, prompt, **options))
+        parts = list(self.sample_batches(n, seed, label, batch, on_step, prompt, of, **options))
         return torch.cat(parts)
 
     def sample_batches(
@@ -97,15 +115,37 @@ class Loaded:
         batch: int = 64,
         on_step: OnStep | None = None,
         prompt: str | Sequence[str] | None = None,
+        of: int | None = None,
         **options: Any,
     ) -> Iterator[Tensor]:
         """`sample` batch by batch, so that memory does not grow with n."""
-        seeds = range(seed, seed + n)
+        return (chosen.images for chosen in self.chosen_batches(n, seed, label, batch, on_step, prompt, of, **options))
+
+    def chosen_batches(
+        self,
+        n: int = 1,
+        seed: int = 0,
+        label: str | int | Tensor | None = None,
+        batch: int = 64,
+        on_step: OnStep | None = None,
+        prompt: str | Sequence[str] | None = None,
+        of: int | None = None,
+        judge: Model | None = None,
+        **options: Any,
+    ) -> Iterator[Chosen]:
+        """`sample_batches` with the seed of each picture and what the judge thinks of it. judge: another than the model's own."""
+        seeds, chosen = range(seed, seed + n), self.options(**options)
         labels = label if isinstance(label, Tensor) else self.labels(seeds, label)
-        cond = None
-        if prompt is not None:
-            cond = Condition(tokens=self.tokens([prompt] if isinstance(prompt, str) else prompt).expand(n, -1))
-        return draw_batches(self.model, seeds, self.options(**options), labels, self.precision, batch, on_step, cond)
+        if prompt is None:
+            return _as_chosen(draw_batches(self.model, seeds, chosen, labels, self.precision, batch, on_step), seed)
+        prompts = [prompt] * n if isinstance(prompt, str) else prompt
+        cond = Condition(tokens=self.tokens(prompts[:1] if isinstance(prompt, str) else prompts).expand(n, -1), label=labels)
+        of = of or (DRAWINGS if judge else self.advised[1] if self.advised else 1)
+        if of == 1:
+            return _as_chosen(draw_batches(self.model, seeds, chosen, None, self.precision, batch, on_step, cond), seed)
+        if judge is None and self.judge is None:
+            raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
+        return best_batches(self.model, judge or self.judge, seeds, of, prompts, chosen, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """int64 (N, L). Raises ConfigError for a model that reads no text, and for a prompt that is too long."""
@@ -113,6 +153,13 @@ class Loaded:
             takes = f"; it takes a class, one of {', '.join(self.classes)}" if self.classes else ""
             raise ConfigError(f"{self.name} reads no text, so it takes no prompt{takes}.")
         return self.model.tokens(prompts, cut=False)
+
+
+def _as_chosen(batches: Iterator[Tensor], seed: int) -> Iterator[Chosen]:
+    """Batches of pictures whose seeds count up."""
+    for images in batches:
+        yield Chosen(images, list(range(seed, seed + len(images))))
+        seed += len(images)
 
 
 def bundled() -> dict[str, Path]:
@@ -150,6 +197,18 @@ def data_facts(path: Path, classes: int = 0) -> dict[str, Any]:
     return data
 
 
+def _advice(path: Path) -> tuple[Path, int] | None:
+    """What a judge.json says: who judges, and out of how many; None where there is none. Raises FileError for a damaged one."""
+    if not path.is_file():
+        return None
+    told = read_json(path)
+    known = isinstance(told, dict) and isinstance(told.get("model"), str) and isinstance(told.get("of"), int) and told["of"] > 0
+    if not known:
+        raise FileError(f"{path} is damaged: it says who judges, and out of how many drawings.")
+    beside = path.parent.parent / told["model"]
+    return (beside if beside.exists() else Path(told["model"])), told["of"]
+
+
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:
     """Load a run, a model folder, or a folder that diffusers or transformers has written.
 
@@ -177,4 +236,4 @@ def load(path: str | Path, device: str = "auto", precision: str = "auto", downlo
     data = data_facts(place / "metrics.json", len(getattr(model.config, "classes", ())))
     named = Path(path).resolve()
     name = named.parent.name if named.name == "model" else named.name
-    return Loaded(model, place, name, data.get("label_counts", []), data, chosen)
+    return Loaded(model, place, name, data.get("label_counts", []), data, chosen, _advice(place / JUDGE))

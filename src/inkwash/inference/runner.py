@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep
 from inkwash.inference.edit import Edit, edit
+from inkwash.inference.judge import Chosen
 from inkwash.inference.load import Loaded, load
 
 
 class Request(Config):
-    """One order. model: a run or a model folder. seed: of the first image, the next ones count up. options: the model's own."""
+    """One order. model: a run or a model folder. seed: of the first image, the next ones count up. options: the model's own.
+
+    judge: a run of clip or caption that keeps the best of `of` drawings; the model's own, where it has one, unless said.
+    """
 
     model: str
     n: int = 1
@@ -25,6 +30,8 @@ class Request(Config):
     size: tuple[int, int] | None = None
     prompt: str | None = None
     label: str | int | None = None
+    judge: str | None = None
+    of: int | None = Field(None, ge=1)
     options: dict[str, Any] = {}
     batch: int = 64
 
@@ -80,18 +87,21 @@ class Runner:
         label = loaded.labels(range(request.seed, request.seed + request.n), request.label)
         said = {} if request.prompt is None else {"prompt": request.prompt}
         base = {**said, "model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
-        batches = loaded.sample_batches(request.n, request.seed, label, request.batch, on_step, request.prompt, **wishes)  # refuses here
-        return self._results(loaded, request, batches, label, base)
+        judge = self.model(request.judge) if request.judge else None
+        asked = {"prompt": request.prompt, "of": request.of, "judge": judge and judge.model, **wishes}
+        batches = loaded.chosen_batches(request.n, request.seed, label, request.batch, on_step, **asked)  # refuses here
+        return self._results(loaded, batches, label, base, judge.name if judge else loaded.judge_name)
 
-    def _results(self, loaded: Loaded, request: Request, batches: Iterator[Tensor], label: Tensor | None, base: dict) -> Iterator[Result]:
-        start, first = time.perf_counter(), request.seed
-        for images in batches:
-            seeds = list(range(first, first + len(images)))
-            rows = slice(first - request.seed, first - request.seed + len(images))
+    def _results(self, loaded: Loaded, batches: Iterator[Chosen], label: Tensor | None, base: dict, judge: str) -> Iterator[Result]:
+        start, done = time.perf_counter(), 0
+        for images, seeds, fits in batches:
+            rows = slice(done, done + len(images))
             names = [] if label is None else [loaded.classes[i] for i in label[rows].tolist()]
             facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
+            if fits is not None:
+                facts = [f | {"judge": judge, "fits": round(fit, 4)} for f, fit in zip(facts, fits)]
             yield Result(images, seeds, names, facts, time.perf_counter() - start)
-            start, first = time.perf_counter(), first + len(images)
+            start, done = time.perf_counter(), done + len(images)
 
     def edit(self, model: str, order: Edit, on_step: OnStep | None = None) -> tuple[Result, list[Tensor]]:
         """Serve an edit. Returns the result, and the image it began with and its mask (where there is one) as they were seen.

@@ -13,6 +13,7 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Captioner, Model, Options, Written
+from inkwash.core.model import Captioner, Judge, Model, Options, Written
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
@@ -66,8 +67,8 @@ class CaptionerConfig(ModelConfig):
         return ImageCaptioner(self)
 
 
-class ImageCaptioner(Model, Captioner):
-    """A convolutional eye and a writer."""
+class ImageCaptioner(Model, Captioner, Judge):
+    """A convolutional eye and a writer. As a judge: how likely it is that it would write a text."""
 
     Options = CaptionOptions
 
@@ -90,8 +91,20 @@ class ImageCaptioner(Model, Captioner):
 
     def scores(self, x: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
         """Of every token of texts after those before it: (N, L, K), and where it looked, (N, L, P)."""
+        return self._scores(self.places(x), tokens, languages)
+
+    def _scores(self, places: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
         begin = (self.tokenizer.size + languages)[:, None]
-        return self.writer(torch.cat([begin, tokens[:, :-1]], 1), self.places(x))
+        return self.writer(torch.cat([begin, tokens[:, :-1]], 1), places)
+
+    def agreement(self, x: Tensor, texts: Sequence[str]) -> Tensor:
+        """log p(text | image), in nats. Between texts of one image it also weighs how usual a text is."""
+        places, columns = self.places(x), []
+        for text in texts:
+            tokens = self.tokenizer.batch([text]).to(x.device).expand(len(x), -1)
+            scores, _ = self._scores(places, tokens, torch.full((len(x),), language_of(text), device=x.device))
+            columns.append(-F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape).sum(1))
+        return torch.stack(columns, 1)
 
     def caption(self, x: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
         if options.lang not in self.config.languages:

@@ -33,7 +33,7 @@ from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelih
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.diffusion.editing import invert
-from inkwash.diffusion.estimator import Estimator
+from inkwash.diffusion.estimator import Estimator, Told
 from inkwash.diffusion.grids import karras
 from inkwash.diffusion.likelihood import discretised, flow_log_density, prior_kl, step_kl
 from inkwash.diffusion.options import DiffusionOptions
@@ -42,6 +42,7 @@ from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
 from inkwash.nn.frozen_text import FrozenTextConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
+from inkwash.nn.retelling import Retelling
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
 
@@ -212,7 +213,8 @@ class DenoisingConfig(ObjectiveConfig):
 
     weighting: of the squared error: "simple" leaves it as the prediction has it, "min-snr" and "edm" as in references 7 and 8.
     label_dropout: share of rows that learn without class or text. vlb: weight of the bound's terms at these times, where the variance
-    is learned; with times "uniform" their mean is the bound, in bits per dimension.
+    is learned; with times "uniform" their mean is the bound, in bits per dimension. retelling: weight of a second task for a text encoder
+    that learns along, to tell what a caption says in another of the same picture's (`nn/retelling.py`); nats a token, 0 for none.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -222,16 +224,24 @@ class DenoisingConfig(ObjectiveConfig):
     weighting: Literal["simple", "min-snr", "edm"] = "simple"
     label_dropout: float = Field(0.1, ge=0, le=1)
     vlb: float = Field(1e-3, ge=0)
+    retelling: float = Field(0.0, ge=0)
 
     def build(self, model: Diffusion) -> "Denoising":
         return Denoising(self, model)
 
 
 class Denoising(Objective):
-    """Weighted least squares on the model's own prediction, and the bound for a learned variance."""
+    """Weighted least squares on the model's own prediction, the bound for a learned variance, and the second task of a text encoder."""
+
+    def __init__(self, config: DenoisingConfig, model: Diffusion):
+        super().__init__(config, model)
+        reader = getattr(model.config, "text", None)
+        if config.retelling and not isinstance(reader, TextConfig):
+            raise ConfigError("objective.retelling teaches a text encoder that learns along: this model has none.")
+        self.retelling = Retelling(reader) if config.retelling else None
 
     def phases(self) -> list[Phase]:
-        return [Phase("main", self.model.learnt())]
+        return [Phase("main", (*self.model.learnt(), *([self.retelling] if self.retelling else [])))]
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,)."""
@@ -253,7 +263,15 @@ class Denoising(Objective):
         if share is not None:
             bits = self.bound(x0, x, out.detach(), share, t).mean()
             loss, parts["vlb"] = mse + self.config.vlb * bits, bits.detach()
+        if self.retelling:
+            nats = self.retold(batch, step, told)
+            loss, parts["retelling"] = loss + self.config.retelling * nats, nats.detach()
         return loss, parts
+
+    def retold(self, batch: Batch, step: Step, told: Told) -> Tensor:
+        """Nats a token of one of each row's texts, given what the network was told; rows that were told nothing count for none."""
+        heard = told.mask.sum(1) > 1  # more than the end
+        return (self.retelling(told.context, told.mask, step.texts(batch.text)) * heard).mean()
 
     def weight(self, a: Tensor, s: Tensor) -> Tensor:
         """Of the prediction's squared error; the references weigh the error of D, which `stretch` translates."""

@@ -55,10 +55,11 @@ class Asking(nn.Module):
         """(N, P, D) to keys and values, (N, P, W) each."""
         return self.key(places), self.value(places)
 
-    def forward(self, x: Tensor, keys: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """(N, L, W) to (N, L, W) and shares (N, L, P)."""
+    def forward(self, x: Tensor, keys: tuple[Tensor, Tensor], mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, L, W) to (N, L, W) and shares (N, L, P). mask: bool (N, P), True = may be looked at."""
         k, v = keys
-        shares = full((self.query(x) * k.shape[-1] ** -0.5) @ k.transpose(1, 2)).softmax(-1)  # (N, L, P)
+        score = full((self.query(x) * k.shape[-1] ** -0.5) @ k.transpose(1, 2))  # (N, L, P)
+        shares = (score if mask is None else score.masked_fill(~mask[:, None], -torch.inf)).softmax(-1)
         return shares.to(v.dtype) @ v, shares
 
 
@@ -109,8 +110,8 @@ class WriterBlock(nn.Module):
         self.ask, self.seen = Asking(width, d), zero_(nn.Linear(width, width))
         self.up, self.down = nn.Linear(width, 4 * width), zero_(nn.Linear(4 * width, width))
 
-    def rest(self, x: Tensor, keys: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        seen, shares = self.ask(self.norm1(x), keys)
+    def rest(self, x: Tensor, keys: tuple[Tensor, Tensor], mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        seen, shares = self.ask(self.norm1(x), keys, mask)
         x = x + self.seen(seen)
         return x + self.down(F.silu(self.up(self.norm2(x)))), shares
 
@@ -138,10 +139,11 @@ class TransformerWriter(nn.Module):
             x, shares = (y[:, 0] for y in block.rest(x[:, None], k))
         return full(self.out(self.norm(x))), shares, (t + 1, looks, keys)
 
-    def forward(self, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, places: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """mask: bool (N, P), where there is something to look at; everywhere, unless given."""
         x = self.into(tokens) + self.at[: tokens.shape[1]]
         for block in self.blocks:
-            x, shares = block.rest(x + block.look(x), block.ask.keys(places))
+            x, shares = block.rest(x + block.look(x), block.ask.keys(places), mask)
         return full(self.out(self.norm(x))), shares
 
     def reorder(self, state: Any, rows: Tensor) -> Any:
