@@ -13,7 +13,7 @@ from inkwash.inference.evaluate import evaluate_model
 from inkwash.inference.judge import APART, drawings, fits
 from inkwash.inference.load import load, model_folder
 from inkwash.inference.maps import word_maps
-from inkwash.inference.pictures import from_picture, read_facts
+from inkwash.inference.pictures import read_facts
 from inkwash.training import train
 from tiny import captioned, run_config, stir_, write_npz
 
