@@ -1,17 +1,20 @@
 """Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
-    python tools/bundle.py RUN NAME [--bits 8]
+    python tools/bundle.py RUN NAME [--bits 8] [--autoencoder RUN] [--judge NAME --of 8]
 
-It is loaded by its name wherever a run can be named. The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence,
-cost, measured figures, the command that trained it.
+It is loaded by its name wherever a run can be named. --autoencoder: another one than the model has, with the same latents and a better
+decoder. --judge: which model of the package chooses its drawings, unless said, and out of how many.
+
+The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence, cost, measured figures, the command that trained it.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, save_tensors, write_text
 from inkwash.core.packing import packed
-from inkwash.inference.load import model_folder
+from inkwash.inference.load import JUDGE, model_folder
 
 PLACE = Path(__file__).parents[1] / "src" / "inkwash" / "assets" / "models"
 MOST = 10 << 20  # bytes
@@ -22,13 +25,21 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("name")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16)
+    parser.add_argument("--autoencoder")
+    parser.add_argument("--judge")
+    parser.add_argument("--of", type=int, default=8)
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
     tensors, note = load_tensors(source / WEIGHTS)
+    if args.autoencoder:
+        better, _ = load_tensors(model_folder(args.autoencoder) / WEIGHTS)
+        tensors |= {f"autoencoder.{name}": t for name, t in better.items()}
     target.mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, note)
     write_text(target / CONFIG, (source / CONFIG).read_text(encoding="utf-8"))
+    if args.judge:
+        write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of}))
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size

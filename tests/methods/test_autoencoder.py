@@ -70,6 +70,17 @@ def test_without_divergence_it_is_plain_there_is_no_noise(coder):
     assert abs(noisy.item() - wanted.item()) > 1e-4
 
 
+def test_a_decoder_alone_leaves_the_latents_as_they_are(coder):
+    objective, before = ReconstructionConfig(decoder_only=True).build(coder), coder.encode(images())
+    (phase,) = objective.phases()
+    objective.loss("main", batch_of(images()), step_of(16))[0].backward()
+    trained = {id(p) for p in phase.parameters()}
+    assert trained == {id(p) for p in coder.decoder.parameters()} and all(p.grad is not None for p in coder.decoder.parameters())
+    torch.testing.assert_close(coder.encode(images()), before)
+    ReconstructionConfig().build(coder).loss("main", batch_of(images()), step_of(16))
+    assert not torch.allclose(coder.encode(images()), before)
+
+
 def test_diffusion_happens_among_latents_and_leaves_the_autoencoder_alone(latent):
     x = images()
     objective = DenoisingConfig().build(latent)

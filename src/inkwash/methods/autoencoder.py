@@ -22,7 +22,7 @@ from torch import Tensor
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.model import Autoencoder, Model
-from inkwash.core.objective import Objective
+from inkwash.core.objective import Objective, Phase
 from inkwash.nn.grid_coder import GridConfig, GridDecoder, GridEncoder
 from inkwash.nn.layers import full
 
@@ -73,10 +73,14 @@ class GridAutoencoder(Model, Autoencoder):
 
 
 class ReconstructionConfig(ObjectiveConfig):
-    """kl: weight of the divergence, in nats a pixel; 0 for a plain auto-encoder without noise."""
+    """kl: weight of the divergence, in nats a pixel; 0 for a plain auto-encoder without noise.
+
+    decoder_only: latents stay what they are, and only what is made of them gets better: for models that draw among them already.
+    """
 
     kind: Literal["reconstruction"] = "reconstruction"
     kl: float = Field(1e-4, ge=0)
+    decoder_only: bool = False
 
     def build(self, model: GridAutoencoder) -> "Reconstruction":
         return Reconstruction(self, model)
@@ -87,9 +91,13 @@ class Reconstruction(Objective):
 
     couples = True  # averages over the batch
 
+    def phases(self) -> list[Phase]:
+        return [Phase("main", (self.model.decoder if self.config.decoder_only else self.model,))]
+
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         mean, log_var = self.model.posterior(batch.image)
-        self._measure(mean.detach(), step)
+        if not self.config.decoder_only:
+            self._measure(mean.detach(), step)
         return self._error(batch.image, mean, log_var, step)
 
     @torch.no_grad()

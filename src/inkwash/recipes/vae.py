@@ -1,5 +1,7 @@
 """VAEs on any images."""
 
+from inkwash.core.config import ModelConfig
+from inkwash.core.errors import ConfigError
 from inkwash.data import Facts, View
 from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.vae import ELBOConfig, VAEConfig
@@ -39,12 +41,17 @@ def vqvae(source: str, facts: Facts) -> RunConfig:
     )
 
 
-def autoencoder(source: str, facts: Facts) -> RunConfig:
-    """A map of four numbers for 4 x 4 pixels, or for 8 x 8 from 128 pixels on. Without noise, and so the plain one: objective.kl=0."""
+def autoencoder(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
+    """A map of four numbers for 4 x 4 pixels, or for 8 x 8 from 128 pixels on; --from one, it goes on. The plain one: objective.kl=0."""
     shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
+    model = AutoencoderConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4))
+    if start is not None:
+        if not isinstance(start, AutoencoderConfig):
+            raise ConfigError(f"The recipe 'autoencoder' goes on with an auto-encoder, not with a {start.kind!r} model.")
+        model, shape = start, start.shape
     return RunConfig(
-        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=AutoencoderConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4)),
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
+        model=model,
         objective=ReconstructionConfig(),
         train=TrainConfig(batch=64, optimizer="muon", samples=32),
     )
