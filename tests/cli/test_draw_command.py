@@ -18,9 +18,10 @@ from inkwash.training import train
 from tiny import captioned, run_config, stir_, write_npz
 
 
-def moved(root, kind):
+def moved(root, kind, **view):
     """A run of two steps whose weights were moved so far that everything counts."""
-    out = train(run_config(kind, write_npz(root / "a.npz"), steps=2), root / "run", quiet=True)
+    root.mkdir(exist_ok=True)
+    out = train(run_config(kind, write_npz(root / "a.npz"), view, steps=2), root / "run", quiet=True)
     model = load_model(out / "model")
     stir_(model, 0.2)
     save_model(out / "model", model.config, model.state_dict(), "moved")
@@ -61,6 +62,19 @@ def test_the_words_and_what_not_to_draw_matter(cli, reader, tmp_path):
 
     usual = drawn("a picture", "-o", "solver=ddim")
     assert len({usual, drawn("number 3", "-o", "solver=ddim"), drawn("a picture", "-o", "solver=ddim", "--negative", "number 3")}) == 3
+
+
+def test_a_transparent_picture_stays_so_unless_a_background_is_asked_for(cli, refused, reader, tmp_path):
+    clear = moved(tmp_path / "clear", "text", channels=4)
+    say = ("draw", "a picture", "--model", clear, "--steps", 2, "--precision", "fp32")
+    assert cli(*say, "--out", tmp_path / "a.png")[0] == cli(*say, "--background", "#ff0000", "--out", tmp_path / "b.png")[0] == 0
+    a, b = Image.open(tmp_path / "a.png"), Image.open(tmp_path / "b.png")
+    assert a.mode == "RGBA" and b.mode == "RGB"
+    wanted = Image.alpha_composite(Image.new("RGBA", a.size, "#ff0000"), a).convert("RGB")
+    difference = torch.tensor(list(wanted.tobytes())).int() - torch.tensor(list(b.tobytes())).int()
+    assert difference.abs().max() <= 2
+    assert "not a colour" in refused(*say, "--background", "reddish", "--out", tmp_path / "c.png")
+    assert "without transparency" in refused("draw", "a", "--model", reader, "--background", "red", "--out", tmp_path / "c.png")
 
 
 def test_words_that_were_never_seen_are_named(cli, reader, tmp_path):

@@ -26,7 +26,7 @@ def run(
         raise ConfigError(f"Results are PNG files, which lose nothing: write --out {place.with_suffix(SUFFIX)}.")
     if place.suffix.lower() == SUFFIX and n > 1:
         raise FileError(f"{n} pictures do not fit into one file: name a folder with --out.")
-    chosen = {"judge": how["judge"], "of": how["of"]}
+    chosen = {key: how[key] for key in ("judge", "of", "background")}
     request = Request(model=model, n=n, seed=seed, prompt=prompt, size=size_of(size), options={**named, **pairs(options)}, **chosen)
     if unknown := runner.unknown(request):
         said = {"unknown": unknown}

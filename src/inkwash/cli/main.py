@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from inkwash.cli.flags import Background, Code, Device, Download, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps
+
 MAKE, CHANGE, MEASURE, DESCRIBE = "Make", "Change", "Measure", "Describe"
 
 app = typer.Typer(
@@ -15,20 +17,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-Out = Annotated[str, typer.Option("--out", help="Folder to write to.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
-Solver = Annotated[
-    str | None, typer.Option("--solver", help="Diffusion: dpmpp-2m, unipc, heun, ddim, ddpm, ..., diffusers:NAME.", show_default=False)
-]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Diffusion: steps of the solver (14).", show_default=False)]
-Guidance = Annotated[float | None, typer.Option("--guidance", help="Diffusion: 1 is off; above, the class shows more.", show_default=False)]
-Code = Annotated[str | None, typer.Option("--code", help="A Python file of yours that the run's model is defined in.", show_default=False)]
-Download = Annotated[bool, typer.Option("--allow-download", help="A model's name may be fetched from the Hugging Face hub.")]
-OwnOption = Annotated[list[str] | None, typer.Option("-o", help="An option of the model's own, as key=value; may be repeated.")]
-PrecisionName = Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto for the best that is there.")]
-
 
 @app.callback(invoke_without_command=True)
 def start(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
@@ -51,6 +39,7 @@ def draw(
     maps: Annotated[str | None, typer.Option("--maps", help="A PNG file: where each word was looked up.", show_default=False)] = None,
     judge: Annotated[str | None, typer.Option("--judge", help="A run of clip or caption: it keeps the best.", show_default=False)] = None,
     of: Annotated[int | None, typer.Option("--of", min=1, help="Of how many drawings a judge keeps one.", show_default=False)] = None,
+    background: Background = None,
     solver: Solver = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -67,7 +56,7 @@ def draw(
     named = {"negative": negative, "solver": solver, "steps": steps, "guidance": guidance}
     named = {k: v for k, v in named.items() if v is not None}
     how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
-    how |= {"judge": judge, "of": of, "maps": maps}
+    how |= {"judge": judge, "of": of, "background": background, "maps": maps}
     run(prompt, model, out, n, seed, size, named, option or [], how)
 
 

@@ -2,26 +2,30 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import ImageColor
 from pydantic import Field
 from torch import Tensor
 
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep
+from inkwash.core.pixels import from_uint8
 from inkwash.inference.edit import Edit, edit
 from inkwash.inference.judge import Chosen
 from inkwash.inference.load import Loaded, load
+from inkwash.metrics.features.base import to_rgb
 
 
 class Request(Config):
     """One order. model: a run or a model folder. seed: of the first image, the next ones count up. options: the model's own.
 
-    judge: a run of clip or caption that keeps the best of `of` drawings; the model's own, where it has one, unless said.
+    judge: a run of clip or caption that keeps the best of `of` drawings; the model's own, where it has one, unless said. background: a
+    colour to lay under transparent pictures.
     """
 
     model: str
@@ -32,6 +36,7 @@ class Request(Config):
     label: str | int | None = None
     judge: str | None = None
     of: int | None = Field(None, ge=1)
+    background: str | None = None
     options: dict[str, Any] = {}
     batch: int = 64
 
@@ -87,10 +92,12 @@ class Runner:
         label = loaded.labels(range(request.seed, request.seed + request.n), request.label)
         said = {} if request.prompt is None else {"prompt": request.prompt}
         base = {**said, "model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
+        under = ground(request.background, loaded) if request.background else None
         judge = self.model(request.judge) if request.judge else None
         asked = {"prompt": request.prompt, "of": request.of, "judge": judge and judge.model, **wishes}
         batches = loaded.chosen_batches(request.n, request.seed, label, request.batch, on_step, **asked)  # refuses here
-        return self._results(loaded, batches, label, base, judge.name if judge else loaded.judge_name)
+        results = self._results(loaded, batches, label, base, judge.name if judge else loaded.judge_name)
+        return results if under is None else (replace(r, images=to_rgb(r.images, under)) for r in results)
 
     def _results(self, loaded: Loaded, batches: Iterator[Chosen], label: Tensor | None, base: dict, judge: str) -> Iterator[Result]:
         start, done = time.perf_counter(), 0
@@ -120,6 +127,16 @@ class Runner:
         facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
         shown = [done.seen] + ([] if done.mask is None else [done.mask.expand_as(done.seen) * 2 - 1])
         return Result(done.images, seeds, names, facts, time.perf_counter() - start), shown
+
+
+def ground(colour: str, loaded: Loaded) -> Tensor:
+    """A colour's name or #rrggbb as (3, 1, 1) in [-1, 1]. Raises ConfigError for another word, and a model whose pictures have no holes."""
+    if loaded.model.config.shape[0] != 4:
+        raise ConfigError(f"{loaded.name} makes pictures without transparency: there is nothing for a background to show through.")
+    try:
+        return from_uint8(torch.tensor(ImageColor.getrgb(colour)[:3], dtype=torch.uint8)).view(3, 1, 1)
+    except ValueError:
+        raise ConfigError(f"{colour!r} is not a colour: write a name, as white, or #rrggbb.") from None
 
 
 def _whole(parts: list[Result]) -> Result:

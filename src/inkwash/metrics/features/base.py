@@ -49,8 +49,8 @@ class Layered:
         """RGB (N, 3, H, W) in [-1, 1], at its own size, to maps (N, C, h, w), shallow first; gradients pass."""
 
 
-def to_rgb(images: Tensor) -> Tensor:
-    """(N, 3, H, W) from grey (repeated), RGB, or RGBA with straight alpha (composited over white); values in [-1, 1].
+def to_rgb(images: Tensor, under: Tensor | float = 1.0) -> Tensor:
+    """(N, 3, H, W) from grey (repeated), RGB, or RGBA with straight alpha, laid over white or another colour (3, 1, 1); values in [-1, 1].
 
     Raises DataError for other shapes.
     """
@@ -60,7 +60,7 @@ def to_rgb(images: Tensor) -> Tensor:
         return images.expand(-1, 3, -1, -1)
     if images.shape[1] == 4:
         alpha = (images[:, 3:] + 1) / 2
-        return images[:, :3] * alpha + (1 - alpha)
+        return images[:, :3] * alpha + under * (1 - alpha)
     return images
 
 
