@@ -18,7 +18,7 @@ from inkwash.core.model import Judge, Model, OnStep, Options
 from inkwash.inference.draw import draw_batches, stage
 from inkwash.metrics.features.base import to_rgb
 
-APART = 1_000_000  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
+APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
 class Chosen(NamedTuple):

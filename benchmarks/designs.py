@@ -1,0 +1,98 @@
+"""Designs that draw what is written, on the same scenes, in the same training time, measured on the same prompts.
+
+usage: python benchmarks/designs.py --out DIR [--budget 30m] [--designs latent,pixel,dalle,lstm] [--data DATA] [-n 200] [--seeds 1]
+
+latent and pixel: diffusion with cross-attention, among an auto-encoder's latents and on pixels. dalle: the codes of a VQ-VAE after the words,
+in one sequence. lstm: a drawing that becomes finer from frame to frame, an older design. A first stage takes its share of the time. Each
+design trains into DIR/DESIGN; stages that are there already are only measured. Printed, and added to DIR/designs.jsonl: the figures of
+`inkwash evaluate --metrics prompts`, images seen by the last stage, and seconds a picture, 16 at once, the median of five. Give each process
+cores of its own (taskset), and OMP_NUM_THREADS to match.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from inkwash.inference.load import load
+from inkwash.recipes.start import seconds
+
+PROMPT = "a small red circle above a large blue square"
+
+
+class Stage(NamedTuple):
+    """A recipe, its share of the time, and its settings. One that is not the first begins --from the one before."""
+
+    recipe: str
+    share: float
+    settings: tuple[str, ...] = ()
+
+
+DESIGNS = {
+    "latent": (
+        Stage("autoencoder", 0.35, ("model.net.stride=8", "model.net.width=32", "model.latent=16", "train.batch=32")),
+        Stage("text", 0.65, ("objective.retelling=0.3",)),
+    ),
+    "pixel": (Stage("text", 1.0, ("objective.retelling=0.3",)),),
+    "dalle": (Stage("vqvae", 0.35, ("model.net.stride=4",)), Stage("dalle", 0.65)),
+    "lstm": (Stage("text-lstm", 1.0),),
+}
+
+
+def inkwash(*args: object) -> str:
+    command = [sys.executable, "-m", "inkwash", *map(str, args)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed")
+    return done.stdout
+
+
+def trained(design: str, args: argparse.Namespace) -> Path:
+    """The last stage's run."""
+    out = None
+    for k, stage in enumerate(DESIGNS[design]):
+        before, out = out, args.out / (design if stage is DESIGNS[design][-1] else f"{design}-{k}")
+        if (out / "run.json").is_file():
+            continue
+        pairs = [word for s in stage.settings for word in ("--set", s)]
+        begin = [] if before is None else ["--from", before]
+        inkwash("train", stage.recipe, "--data", args.data, "--budget", stage.share * seconds(args.budget), "--out", out, *begin, *pairs)
+    return out
+
+
+def measured(design: str, args: argparse.Namespace) -> dict:
+    run = trained(design, args)
+    told = inkwash("evaluate", run, "--data", args.data, "--metrics", "prompts", "-n", args.n, "--seeds", args.seeds, "--json")
+    figures = [{k: f[k] for k in ("row", "name", "value", "n") if k in f} for f in json.loads(told)["figures"]]
+    loaded, times = load(run), []
+    for _ in range(6):
+        start = time.perf_counter()
+        loaded.sample(16, prompt=PROMPT)
+        times.append((time.perf_counter() - start) / 16)
+    record = json.loads((run / "run.json").read_text())
+    return {"design": design, "images": record["images"], "seconds_a_picture": statistics.median(times[1:]), "figures": figures}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", default="scenes?size=64&count=40000&captions=2")
+    parser.add_argument("--budget", default="30m")
+    parser.add_argument("--designs", default=",".join(DESIGNS))
+    parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=1)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for design in args.designs.split(","):
+        row = measured(design, args)
+        print(json.dumps(row), flush=True)
+        with open(args.out / "designs.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
