@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from inkwash.core.batch import Condition
+from inkwash.core.batch import Batch, Condition
 from inkwash.core.errors import ConfigError
 from inkwash.inference.draw import draw
 from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.diffusion import DenoisingConfig, LatentConfig
 from inkwash.methods.vae import VAEConfig
 from inkwash.nn.grid_coder import GridConfig
+from inkwash.nn.tokenizer import TokenizerConfig
 from inkwash.nn.unet import UNetConfig
 from tiny import batch_of, run_config, step_of, stir_, write_npz
 
@@ -79,6 +80,26 @@ def test_a_decoder_alone_leaves_the_latents_as_they_are(coder):
     torch.testing.assert_close(coder.encode(images()), before)
     ReconstructionConfig().build(coder).loss("main", batch_of(images()), step_of(16))
     assert not torch.allclose(coder.encode(images()), before)
+
+
+def test_latents_may_have_to_tell_the_caption(coder):
+    objective = ReconstructionConfig(telling=0.5, tokenizer=TokenizerConfig(length=12)).build(coder)
+    stir_(objective, 0.1)
+    batch = batch_of(images(4))
+    with pytest.raises(ConfigError, match="no captions"):
+        objective.refuse(batch)
+    said = [("ab", "abc"), ("红",), (), ("d",)]
+    batch = Batch(batch.image, batch.cond, batch.index, said)
+    loss, parts = objective.loss("main", batch, step_of(4))
+    plain, _ = ReconstructionConfig().build(coder).loss("main", batch, step_of(4))
+    torch.testing.assert_close(loss - 0.5 * parts["telling"], plain)
+    coder.zero_grad()
+    (objective._told(coder.posterior(batch.image)[0], batch, step_of(4))).backward()
+    assert all(p.grad.abs().max() > 0 for p in coder.encoder.out.parameters()) and all(p.grad is None for p in coder.decoder.parameters())
+    silent = Batch(batch.image, batch.cond, batch.index, [()] * 4)
+    assert objective.loss("main", silent, step_of(4))[1]["telling"] == 0
+    with pytest.raises(ConfigError, match="choose"):
+        ReconstructionConfig(telling=0.5, decoder_only=True).build(coder)
 
 
 def test_diffusion_happens_among_latents_and_leaves_the_autoencoder_alone(latent):

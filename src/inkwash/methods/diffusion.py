@@ -42,7 +42,7 @@ from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
 from inkwash.nn.frozen_text import FrozenTextConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
-from inkwash.nn.retelling import Retelling
+from inkwash.nn.telling import Telling
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
 
@@ -214,7 +214,7 @@ class DenoisingConfig(ObjectiveConfig):
     weighting: of the squared error: "simple" leaves it as the prediction has it, "min-snr" and "edm" as in references 7 and 8.
     label_dropout: share of rows that learn without class or text. vlb: weight of the bound's terms at these times, where the variance
     is learned; with times "uniform" their mean is the bound, in bits per dimension. retelling: weight of a second task for a text encoder
-    that learns along, to tell what a caption says in another of the same picture's (`nn/retelling.py`); nats a token, 0 for none.
+    that learns along, to tell what a caption says in another of the same picture's (`nn/telling.py`); nats a token, 0 for none.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -238,7 +238,7 @@ class Denoising(Objective):
         reader = getattr(model.config, "text", None)
         if config.retelling and not isinstance(reader, TextConfig):
             raise ConfigError("objective.retelling teaches a text encoder that learns along: this model has none.")
-        self.retelling = Retelling(reader) if config.retelling else None
+        self.retelling = Telling(reader.width, reader.tokenizer, reader.width, head=reader.head) if config.retelling else None
 
     def phases(self) -> list[Phase]:
         return [Phase("main", (*self.model.learnt(), *([self.retelling] if self.retelling else [])))]

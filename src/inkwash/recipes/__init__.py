@@ -46,6 +46,7 @@ RECIPES = {
     "srgan": "inkwash.recipes.upscale:srgan",
     "style": "inkwash.recipes.translate:style",
     "text-lstm": "inkwash.recipes.text:text_lstm",
+    "told-autoencoder": "inkwash.recipes.text:told_autoencoder",
     "upscaler": "inkwash.recipes.upscale:upscaler",
     "text": "inkwash.recipes.text:text",
     "vae": "inkwash.recipes.vae:vae",

@@ -6,6 +6,7 @@ from inkwash.core.objective import CAPTIONS
 from inkwash.core.words import is_chinese
 from inkwash.data import Facts, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
+from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.dalle import DalleConfig, NextTokenConfig
@@ -38,6 +39,17 @@ def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
     config = learn_tokenizer(texts, merges)
     longest = max(len(config.build().encode(text)) for text in texts)
     return config.model_copy(update={"length": min(256, max(16, -(-(longest + 1) // 16) * 16 + 16))})
+
+
+def told_autoencoder(source: str, facts: Facts) -> RunConfig:
+    """An auto-encoder whose latents also tell the caption, 16 numbers for 8 x 8 pixels: for `text --from` it."""
+    shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
+        model=AutoencoderConfig(shape=shape, latent=16, net=GridConfig(stride=8 if short >= 48 else 4 if short >= 16 else 2, width=32)),
+        objective=ReconstructionConfig(telling=2e-3, tokenizer=tokenizer_of(source)),
+        train=TrainConfig(batch=32, optimizer="muon", samples=32),
+    )
 
 
 def text(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:

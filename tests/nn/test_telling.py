@@ -5,7 +5,7 @@ import torch
 
 from inkwash.core.errors import ConfigError
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
-from inkwash.nn.retelling import Retelling
+from inkwash.nn.telling import Telling
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig
 from inkwash.nn.unet import UNetConfig
@@ -18,7 +18,7 @@ SAME = [("red on top", "上面是红的"), ("blue below", "下面是蓝的")]
 @pytest.fixture
 def told():
     torch.manual_seed(0)
-    encoder, task = READER.build(), Retelling(READER)
+    encoder, task = READER.build(), Telling(16, READER.tokenizer, width=16, head=8)
     stir_(encoder, 0.1), stir_(task, 0.1)
     return lambda texts, other: task(*encoder(encoder.tokens(texts)), other)
 
@@ -32,7 +32,7 @@ def test_padding_counts_on_neither_side(told):
 @torch.no_grad()
 def test_nats_are_those_of_every_next_token(told):
     torch.manual_seed(0)
-    encoder, task = READER.build().eval(), Retelling(READER)
+    encoder, task = READER.build().eval(), Telling(16, READER.tokenizer, width=16, head=8)
     stir_(task, 0.5)
     vectors, mask = encoder(encoder.tokens(["ab"]))
     tokens = encoder.tokens(["cd"])[0]
