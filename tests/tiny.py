@@ -29,7 +29,9 @@ from inkwash.training.trainer import Trainer
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
-CAPTIONED = ("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm")  # kinds and recipes that learn from captions
+CAPTIONED = (  # kinds and recipes that learn from captions
+    *("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm"),
+)
 READING = ("text",)  # recipes of kinds that are there already, but told by captions
 KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
 TAUGHT_BY = {

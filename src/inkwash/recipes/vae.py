@@ -42,7 +42,10 @@ def vqvae(source: str, facts: Facts) -> RunConfig:
 
 
 def autoencoder(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
-    """A map of four numbers for 4 x 4 pixels, or for 8 x 8 from 128 pixels on; --from one, it goes on. The plain one: objective.kl=0."""
+    """A map of four numbers for 4 x 4 pixels, or for 8 x 8 from 128 pixels on; --from one, it goes on. The plain one: objective.kl=0.
+
+    Raises ConfigError for a start that is none.
+    """
     shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
     model = AutoencoderConfig(shape=shape, net=GridConfig(stride=8 if short >= 128 else 4))
     if start is not None:
