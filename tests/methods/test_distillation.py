@@ -37,8 +37,8 @@ class Gaussian(nn.Module):
     def grid(self, options):
         return GRIDS[options.grid](self.path, options.steps)
 
-    def to_latent(self, image):
-        return image
+    def latent(self, batch):
+        return batch.image
 
     def levels_of(self, t):
         return tuple(f(t)[:, None, None, None] for f in (self.path.a, self.path.s))
