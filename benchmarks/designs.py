@@ -12,11 +12,11 @@ process cores of its own (taskset), and OMP_NUM_THREADS to match.
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from likelihoods import inkwash
 
 from inkwash.inference.load import load
 from inkwash.recipes.start import seconds
@@ -41,14 +41,6 @@ DESIGNS = {
     "dalle": (Stage("vqvae", 0.35, ("model.net.stride=4",)), Stage("dalle", 0.65)),
     "lstm": (Stage("text-lstm", 1.0),),
 }
-
-
-def inkwash(*args: object) -> str:
-    command = [sys.executable, "-m", "inkwash", *map(str, args)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed")
-    return done.stdout
 
 
 def trained(design: str, args: argparse.Namespace) -> Path:

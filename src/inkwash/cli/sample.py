@@ -40,14 +40,13 @@ def deliver(
     runner: Runner, request: Request, place: Path, json: bool, said: dict[str, Any] | None = None, note: Sequence[str] = ()
 ) -> None:
     """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
-    shown, labels, seconds, first, n, s, done, seeds = [], [], 0.0, {}, request.n, request.seed, 0, []
+    shown, labels, seconds, first, n, s, seeds = [], [], 0.0, {}, request.n, request.seed, []
     with progress("sampling") as on_step:
         results = runner.stream(request, on_step)
         make_folder(place)
         for result in results:  # written as they come: memory does not grow with n
-            for image, facts in zip(result.images, result.facts):
-                save_png(place / f"{done:05d}.png", image, facts)
-                done += 1
+            for i, (image, facts) in enumerate(zip(result.images, result.facts), len(seeds)):
+                save_png(place / f"{i:05d}.png", image, facts)
             room = IN_GRID - len(shown)
             shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
             seconds, first, seeds = seconds + result.seconds, first or result.facts[0], [*seeds, *result.seeds]
