@@ -54,6 +54,9 @@ def test_it_is_learnt_beside_the_noise_and_rows_without_text_count_for_nothing()
     torch.testing.assert_close(loss.detach(), parts["mse"] + 0.5 * parts["retelling"])
     loss.backward()
     assert all(p.grad is not None for p in objective.phases()[0].parameters())
+    early = DenoisingConfig(retelling=0.5, retelling_until=0.5).build(model)
+    assert "retelling" in early.loss("main", batch, step_of(2, 0.49))[1]
+    assert "retelling" not in early.loss("main", batch, step_of(2, 0.5))[1]
     silent = DenoisingConfig(retelling=0.5, label_dropout=1.0).build(model)
     assert silent.loss("main", batch, step_of(2))[1]["retelling"] == 0
 

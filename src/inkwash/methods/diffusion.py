@@ -215,6 +215,7 @@ class DenoisingConfig(ObjectiveConfig):
     label_dropout: share of rows that learn without class or text. vlb: weight of the bound's terms at these times, where the variance
     is learned; with times "uniform" their mean is the bound, in bits per dimension. retelling: weight of a second task for a text encoder
     that learns along, to tell what a caption says in another of the same picture's (`nn/telling.py`); nats a token, 0 for none.
+    retelling_until: share of the run after which that task is over: it is learnt long before the pictures are, and costs a sixth of a step.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -225,6 +226,7 @@ class DenoisingConfig(ObjectiveConfig):
     label_dropout: float = Field(0.1, ge=0, le=1)
     vlb: float = Field(1e-3, ge=0)
     retelling: float = Field(0.0, ge=0)
+    retelling_until: float = Field(1.0, ge=0, le=1)
 
     def build(self, model: Diffusion) -> "Denoising":
         return Denoising(self, model)
@@ -263,7 +265,7 @@ class Denoising(Objective):
         if share is not None:
             bits = self.bound(x0, x, out.detach(), share, t).mean()
             loss, parts["vlb"] = mse + self.config.vlb * bits, bits.detach()
-        if self.retelling:
+        if self.retelling and step.progress < self.config.retelling_until:
             nats = self.retold(batch, step, told)
             loss, parts["retelling"] = loss + self.config.retelling * nats, nats.detach()
         return loss, parts
