@@ -1,6 +1,8 @@
 """What the tables of measured figures hold: for each, the heads of its first column and of the others with the ends of their keys in
 docs/figures.json; and its rows with the beginnings of theirs. `fill_figures.py` writes them into the pages."""
 
+from text_tables import TABLES as TEXT
+
 OPERATORS = (
     "convolution_backward",
     "mkldnn_convolution",
@@ -29,7 +31,7 @@ CAUSAL = {
     "transformer": "pixel-transformer",
 }
 
-TABLES = {
+TABLES = TEXT | {
     "fashion": (
         {"en": "Fashion-MNIST, 10 minutes each", "zh": "Fashion-MNIST，各训练 10 分钟"},
         {

@@ -22,10 +22,11 @@ from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader, View, open_source
 from inkwash.data.decode import as_rgb, opened
 from inkwash.data.scenes import ScenesSource, Settings, captions, render, sample
-from inkwash.inference.load import load
+from inkwash.inference.load import bundled, load
 from inkwash.inference.pictures import grid, save_png, to_pil
 from inkwash.inference.style import StyleOptions, transfer
 from inkwash.inference.upscale import enlarge, translate, upscale
+from inkwash.metrics.features.base import to_rgb
 from inkwash.metrics.features.catalog import perceptual
 from inkwash.nn.resize import resize
 
@@ -34,6 +35,15 @@ PAINTINGS = ("vg_starry_night", "the_scream", "wave_crop", "vg_la_cafe")  # Van 
 DETAIL = ("vg_self", 254, 314, 212)  # a painting, and x, y and side of a detail of it
 MOST = 400_000  # bytes of one picture
 COLUMNS, ROWS, SIDE, SCALE, GAP, LINE, LINES = 5, 3, 64, 2, 16, 15, 4
+PROMPTS = {
+    "scenes-64": (
+        "a small red circle above a large blue square", "一个红色的小圆在蓝色大方块上方", "a green star to the left of a yellow heart",
+        "a purple triangle and two orange rings", "一颗粉色的爱心在一弯黄色的月牙后面",
+    ),
+    "emoji-64": (
+        "blue heart with a crown", "cat wearing sunglasses", "a red apple", "戴着礼帽的青蛙", "a purple star next to a fish",
+    ),
+}  # fmt: skip
 CHINESE = (  # fonts that hold Chinese characters, where systems keep them
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
@@ -57,32 +67,57 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return lines
 
 
+def fonts() -> dict[str, ImageFont.FreeTypeFont]:
+    """English, and Chinese where there is a font."""
+    known = {"en": ImageFont.load_default(12)}
+    if found := next((f for f in CHINESE if Path(f).is_file()), None):
+        known["zh"] = ImageFont.truetype(found, 13)
+    return known
+
+
+def sheet(cells: list[tuple[Image.Image, list[tuple[str, ImageFont.FreeTypeFont]]]], lines: int) -> Image.Image:
+    """Pictures in rows, so many lines below each."""
+    side, band = SIDE * SCALE, LINE * lines + 6
+    rows = -(-len(cells) // COLUMNS)
+    canvas = Image.new("RGB", (COLUMNS * (side + GAP) + GAP, rows * (side + band + GAP) + GAP), "white")
+    pen = ImageDraw.Draw(canvas)
+    for at, (picture, said) in enumerate(cells):
+        x, y = GAP + at % COLUMNS * (side + GAP), GAP + at // COLUMNS * (side + band + GAP)
+        canvas.paste(picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS), (x, y))
+        for k, (line, font) in enumerate(said):
+            pen.text((x, y + side + 4 + k * LINE), line, fill=(40, 40, 40), font=font)
+    return canvas
+
+
 def scenes(path: Path) -> None:
     """Varied scenes at 64 pixels with their captions: English, and Chinese below where there is a font."""
-    fonts = {"en": ImageFont.load_default(12)}
-    if found := next((f for f in CHINESE if Path(f).is_file()), None):
-        fonts["zh"] = ImageFont.truetype(found, 13)
-    side, band = SIDE * SCALE, LINE * LINES * len(fonts) + 6
-    canvas = Image.new("RGB", (COLUMNS * (side + GAP) + GAP, ROWS * (side + band + GAP) + GAP), "white")
-    pen = ImageDraw.Draw(canvas)
-    at = chosen = 0
-    while at < COLUMNS * ROWS:
+    known, cells, chosen = fonts(), [], 0
+    while len(cells) < COLUMNS * ROWS:
         scene = sample(2, chosen, SIDE, Settings(holdout=False), "all")
-        words = dict(zip(fonts, captions(scene, tuple(fonts))))
-        text = {k: wrapped(words[k], fonts[k], side) for k in fonts}
+        words = dict(zip(known, captions(scene, tuple(known))))
+        text = {k: wrapped(words[k], font, SIDE * SCALE) for k, font in known.items()}
         chosen += 1
-        if max(map(len, text.values())) > LINES or len(scene.objects) < 1 + at % 4:
+        if max(map(len, text.values())) > LINES or len(scene.objects) < 1 + len(cells) % 4:
             continue
-        x, y = GAP + at % COLUMNS * (side + GAP), GAP + at // COLUMNS * (side + band + GAP)
         picture = to_pil(from_uint8(torch.from_numpy(render(scene, SIDE)).permute(2, 0, 1)))
-        canvas.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (x, y))
-        y += side + 4
-        for k, lines in text.items():
-            for line in lines:
-                pen.text((x, y), line, fill=(40, 40, 40), font=fonts[k])
-                y += LINE
-        at += 1
-    write(path, canvas, {"source": "scenes", "seed": 2, "size": SIDE})
+        cells.append((picture, [(line, known[k]) for k, lines in text.items() for line in lines]))
+    write(path, sheet(cells, LINES * len(known)), {"source": "scenes", "seed": 2, "size": SIDE})
+
+
+def drawn(path: Path) -> None:
+    """What the models of the package draw of prompts, the first picture of each, on white where they are transparent."""
+    known, cells = fonts(), []
+    for model, prompts in PROMPTS.items():
+        if model not in bundled():
+            continue
+        loaded = load(model)
+        for prompt in prompts:
+            font = known.get("en" if prompt.isascii() else "zh")
+            if font:
+                lines = wrapped(prompt, font, SIDE * SCALE)
+                cells.append((to_pil(to_rgb(loaded.sample(prompt=prompt))[0]), [(line, font) for line in lines]))
+    if cells:
+        write(path, sheet(cells, LINES), {"models": ", ".join(PROMPTS), "seed": 0})
 
 
 def samples(run: Path, path: Path) -> None:
@@ -182,6 +217,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     scenes(args.out / "scenes.png")
+    drawn(args.out / "text.png")
     for name in RUNS if args.runs else ():
         if (run := args.runs / name).is_dir():
             samples(run, args.out / f"{name}.png")
