@@ -1,9 +1,10 @@
 """Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
-    python tools/bundle.py RUN NAME [--bits 8] [--autoencoder RUN] [--judge NAME --of 8]
+    python tools/bundle.py RUN NAME [--bits 8] [--autoencoder RUN] [--judge NAME --of 8 --enough 3]
 
 It is loaded by its name wherever a run can be named. --autoencoder: another one than the model has, with the same latents and a better
-decoder. --judge: which model of the package chooses its drawings, unless said, and out of how many.
+decoder. --judge: which model of the package chooses its drawings, unless said, out of how many, and by how many nats it
+may doubt a word and still be content with fewer.
 
 The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence, cost, measured figures, the command that trained it.
 """
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--autoencoder")
     parser.add_argument("--judge")
     parser.add_argument("--of", type=int, default=8)
+    parser.add_argument("--enough", type=float)
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
     tensors, note = load_tensors(source / WEIGHTS)
@@ -39,7 +41,7 @@ def main() -> None:
     save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, note)
     write_text(target / CONFIG, (source / CONFIG).read_text(encoding="utf-8"))
     if args.judge:
-        write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of}))
+        write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of, "enough": args.enough}))
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size

@@ -3,9 +3,9 @@
     python tools/emoji_composites.py emoji.zip more.zip [--each 1400] [--without benchmarks/emoji_new.json] [--seed 0]
 
 Two and a half thousand pictures of one thing each do not teach what "blue", "with" or "wearing" mean. So new ones are made by rules, of
-pictures of the training split only: so many recoloured (the hue that fills most of a picture becomes another), so many with a hat, a crown or
-glasses on, so many with a small picture beside or above a large one. --without: a JSON list of prompts; what one of them asks for is not
-made, so that they can test whether a model puts together what it never saw together. Pictures and captions of the source come along.
+pictures of the training split only: so many recoloured (the hue that fills most of a picture becomes another), so many with a hat, a crown
+or glasses on, so many with a small picture beside or above a large one. --without: a JSON list of prompts; what one of them asks for is
+not made, so that they can test whether a model puts together what it never saw together. Pictures and captions of the source come along.
 """
 
 import argparse
@@ -37,7 +37,8 @@ HEADS = {
     "jack o lantern", "pile of poo", "moai", "sun with face", "full moon", "snowman", "owl", "raccoon", "baby",
 }  # fmt: skip
 SIGNS = r"flag|tone|keycap|regional|button|arrow|squared|oclock|thirty|family|kiss|couple|sign|symbol|letter|hand|finger|fist|people|\d"
-SOLEMN = r"david|temple|mosque|kaaba|church|synagogue|cross|khanda|menorah|\bom\b|dharma|crescent|worship|hamsa|prayer|coffin|urn|headstone"
+SOLEMN = r"david|temple|mosque|kaaba|church|synagogue|cross|khanda|menorah|\bom\b|dharma|crescent"
+SOLEMN += r"|worship|hamsa|prayer|coffin|urn|headstone"
 PEOPLE = r"\b(man|woman|men|women|person|boy|girl|child|adult)\b"
 Made = tuple[Image.Image, list[str]]
 
@@ -48,7 +49,7 @@ def words(text: str) -> set[str]:
 
 
 def things(table: dict[str, list[dict]]) -> dict[str, str]:
-    """Name to file of everything that can be recoloured, or stand beside something: no signs, flags, hands or people, nothing that is sacred to someone."""
+    """Name to file of what can be recoloured, or stand beside something: no signs, flags, hands, people, nothing that is sacred to someone."""
     found = {}
     for file, rows in table.items():
         name = rows[0]["text"]
@@ -154,8 +155,8 @@ class Maker:
         image = (bespectacled if table is GLASSES else hatted)(self.of(name), self.of(thing))
         said = SPOKEN.get(thing, thing)
         what = said if table is GLASSES else article(said)
-        texts = [f"{name} wearing {what}", f"{article(name)} with {what}"] + ([f"戴着{table[thing]}的{zh}"] if (zh := chinese(name)) else [])
-        return image, texts
+        texts = [f"{name} wearing {what}", f"{article(name)} with {what}"]
+        return image, texts + ([f"戴着{table[thing]}的{zh}"] if (zh := chinese(name)) else [])
 
     def joined(self) -> Made | None:
         one, other = self.pick(self.names), self.pick(self.names)

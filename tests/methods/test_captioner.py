@@ -180,3 +180,21 @@ def test_as_a_judge_it_tells_how_likely_it_would_write_a_text():
     tokens = model.tokenizer.batch(["图"]).expand(3, -1)
     each = model.scores(x, tokens, torch.tensor([1, 1, 1]))[0].log_softmax(-1).gather(-1, tokens[..., None]).sum((1, 2))
     torch.testing.assert_close(scores[:, 1], each, atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_it_doubts_the_word_that_it_would_replace_most_readily():
+    model, x = model_of("transformer"), pictures(1)[0]
+    for text in ("ab c", "图a", "b"):
+        tokens = [*model_tokens(model, text), END]
+        language = torch.tensor([int("图" in text)])
+        scores = model.scores(x[None], torch.tensor([tokens]), language)[0][0].log_softmax(-1)
+        allowed = [k for k in range(scores.shape[1]) if k != PAD and k < model.tokenizer.size]
+        rather = [(max(row[k].item() for k in allowed) - row[token].item()) for row, token in zip(scores, tokens)]
+        doubt, worst = model.doubt(x, text), max(range(len(rather)), key=rather.__getitem__)
+        assert doubt.nats == pytest.approx(rather[worst], abs=1e-5)
+        ends, at = [], 0
+        for word, count in model.tokenizer.spelled(tokens):
+            at += count
+            ends.append((at, word))
+        assert doubt.word == next((word for end, word in ends if worst < end), "")

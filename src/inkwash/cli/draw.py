@@ -46,5 +46,7 @@ def run(
         (result,) = runner.run([request], on_step)
     make_folder(place.parent)
     save_png(place, result.images[0], result.facts[0])
+    if word := result.facts[0].get("doubted"):
+        note.append(f"{result.facts[0]['judge']} would not say {word!r} of it: no drawing fits better, of all that were made.")
     record = {"wrote": str(place), "images": 1, "seconds": round(result.seconds, 3), "facts": result.facts[0], **said}
     tell(record, how["json"], [*note, f"wrote {place} (seed {result.seeds[0]}, {result.seconds:.1f} s)"])

@@ -271,12 +271,23 @@ class Extractor(ABC):
         """(N, C, H, W) to (N, D)."""
 
 
+class Doubt(NamedTuple):
+    """The word of a text that a judge would be least ready to say of an image, and by how many nats it would rather say another."""
+
+    nats: float
+    word: str
+
+
 class Judge(ABC):
     """A model that says how well texts fit images."""
 
     @abstractmethod
     def agreement(self, x: Tensor, texts: SequenceOf[str]) -> Tensor:
         """(N, C, H, W) in [-1, 1] and M texts, as far as they are not too long, to (N, M): the more, the better a text fits an image."""
+
+    def doubt(self, x: Tensor, text: str) -> Doubt | None:
+        """Of one image (C, H, W); None from a judge that does not look at words one by one."""
+        return None
 
 
 class Aligner(Judge):

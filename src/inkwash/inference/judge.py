@@ -5,6 +5,7 @@ Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,19 +15,22 @@ from torch.nn import functional as F
 from inkwash.core.batch import Condition
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Judge, Model, OnStep, Options
-from inkwash.inference.draw import draw_batches, stage
+from inkwash.core.model import Doubt, Judge, Model, OnStep, Options
+from inkwash.inference.draw import draw, draw_batches, stage
 from inkwash.metrics.features.base import to_rgb
 
+ROUND = 4  # drawings of a picture between two looks of a judge that may be content
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
 class Chosen(NamedTuple):
-    """images: (N, C, H, W). seeds: what they were drawn with. fits: what the judge thinks of each, None without one."""
+    """images: (N, C, H, W). seeds: what they were drawn with. fits: what the judge thinks of each, None without one. doubted: for each the
+    word that the judge would not say of it, where all drawings were spent on it, else ""."""
 
     images: Tensor
     seeds: list[int]
     fits: list[float] | None = None
+    doubted: list[str] | None = None
 
 
 def judge_of(model: Model) -> Judge:
@@ -39,16 +43,21 @@ def judge_of(model: Model) -> Judge:
 
 @torch.no_grad()
 def fits(model: Model, images: Tensor, texts: Sequence[str], batch: int = 128) -> Tensor:
-    """How well each text fits each image (N, C, H, W): (N, M). Images of another size are brought to the judge's."""
+    """How well each text fits each image (N, C, H, W): (N, M)."""
     judge, device = judge_of(model), model.device
+    return torch.cat([judge.agreement(part.to(device), texts).cpu() for part in as_judge_sees(model, images).split(batch)])
+
+
+def as_judge_sees(model: Model, images: Tensor) -> Tensor:
+    """Images (N, C, H, W) with the judge's channels, on white where they are transparent, and of its size."""
     channels, *size = model.config.shape
     if images.shape[1] != channels:
-        rgb = to_rgb(images)  # on white where they are transparent
+        rgb = to_rgb(images)
         opaque = torch.cat([rgb, torch.ones_like(rgb[:, :1])], 1)  # a fourth channel, for a judge that wants one
         images = rgb.mean(1, keepdim=True) if channels == 1 else opaque[:, :channels]
     if list(images.shape[-2:]) != size:
         images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-    return torch.cat([judge.agreement(part.to(device), texts).cpu() for part in images.split(batch)])
+    return images
 
 
 def drawings(seed: int, of: int) -> list[int]:
@@ -56,11 +65,34 @@ def drawings(seed: int, of: int) -> list[int]:
     return [seed + k * APART for k in range(of)]
 
 
+@dataclass(frozen=True)
+class Contest:
+    """Of `of` drawings the judge keeps one. enough: it is content where it doubts no word by more nats than that, and no more is drawn;
+    None: all are drawn."""
+
+    judge: Model
+    of: int
+    enough: float | None = None
+
+    @property
+    def round(self) -> int:
+        """Drawings at once."""
+        return self.of if self.enough is None else min(ROUND, self.of)
+
+
+class Best(NamedTuple):
+    """The best drawing of one picture so far."""
+
+    image: Tensor
+    seed: int
+    fit: float
+    doubt: Doubt | None
+
+
 def best_batches(
     model: Model,
-    judge: Model,
+    contest: Contest,
     seeds: Sequence[int],
-    of: int,
     prompts: Sequence[str],
     options: Options,
     cond: Condition,
@@ -68,28 +100,51 @@ def best_batches(
     batch: int = 64,
     on_step: OnStep | None = None,
 ) -> Iterator[Chosen]:
-    """For each seed the best of so many drawings for its prompt, batch by batch. The picture of a seed depends on that seed alone.
+    """For each seed the best of several drawings for its prompt, batch by batch. The picture of a seed depends on that seed alone.
 
     cond: what the pictures depend on, N rows, the prompts' tokens among them. Raises ConfigError as `draw_batches` does, before the first.
     """
-    judge_of(judge)
-    rows = max(1, batch // of)
+    judge_of(contest.judge)
+    draw_batches(model, seeds[:1], options, None, precision, batch, None, cond[:1])  # refuses here
+    rows, rounds = max(1, batch // contest.round), -(-contest.of // contest.round)
     starts = range(0, len(seeds), rows)
-    asked = []
-    for k, start in enumerate(starts):
-        own = seeds[start : start + rows]
-        many = [s for seed in own for s in drawings(seed, of)]
-        told = cond[start : start + rows].map(lambda t: t.repeat_interleave(of, 0))
-        asked.append((start, own, draw_batches(model, many, options, None, precision, batch, stage(on_step, k, len(starts)), told)))
-    return (_best(judge, own, of, prompts[start : start + len(own)], torch.cat(list(parts))) for start, own, parts in asked)
+
+    def drawn(many: list[int], at: list[int], k: int) -> Tensor:
+        """k: which round of all it is. at: the row that each seed belongs to."""
+        step = stage(on_step, k, len(starts) * rounds)
+        return draw(model, many, options, None, precision, batch, step, cond.map(lambda t: t[at]))
+
+    def parts() -> Iterator[Chosen]:
+        for i, start in enumerate(starts):
+            best: dict[int, Best] = {}
+            left = list(range(start, min(start + rows, len(seeds))))
+            for k in range(rounds):
+                tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
+                images = drawn([s for own in tries for s in own], [row for row, own in zip(left, tries) for _ in own], i * rounds + k)
+                for row, own, group in zip(left, tries, images.split(len(tries[0]))):
+                    best[row] = _better(best.get(row), contest, group, own, prompts[row])
+                left = [row for row in left if _doubtful(best[row], contest)]
+                if not left:
+                    break
+            yield _chosen([best[row] for row in sorted(best)], contest)
+
+    return parts()
 
 
-def _best(judge: Model, seeds: Sequence[int], of: int, prompts: Sequence[str], images: Tensor) -> Chosen:
-    """images: (len(seeds) * of, C, H, W), the drawings of one seed together."""
-    kept, chosen, scores = [], [], []
-    for seed, prompt, group in zip(seeds, prompts, images.split(of)):
-        score, at = fits(judge, group, [prompt])[:, 0].max(0)
-        kept.append(group[at])
-        chosen.append(drawings(seed, of)[at])
-        scores.append(score.item())
-    return Chosen(torch.stack(kept), chosen, scores)
+def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:
+    """The best of the old one and images (N, C, H, W)."""
+    seen = as_judge_sees(contest.judge, images)
+    fit, at = judge_of(contest.judge).agreement(seen.to(contest.judge.device), [prompt])[:, 0].cpu().max(0)
+    if old is not None and old.fit >= fit.item():
+        return old
+    doubt = None if contest.enough is None else contest.judge.doubt(seen[at].to(contest.judge.device), prompt)
+    return Best(images[at], seeds[at], fit.item(), doubt)
+
+
+def _doubtful(best: Best, contest: Contest) -> bool:
+    return contest.enough is None or best.doubt is None or best.doubt.nats > contest.enough
+
+
+def _chosen(best: list[Best], contest: Contest) -> Chosen:
+    doubted = [b.doubt.word if b.doubt and _doubtful(b, contest) else "" for b in best]
+    return Chosen(torch.stack([b.image for b in best]), [b.seed for b in best], [b.fit for b in best], doubted)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,10 +18,18 @@ from inkwash.core.model import Captioner, Model, OnStep, Options, Sampler
 from inkwash.data import View
 from inkwash.inference import hub, hub_captions
 from inkwash.inference.draw import draw_batches, draw_labels
-from inkwash.inference.judge import Chosen, best_batches
+from inkwash.inference.judge import Chosen, Contest, best_batches
 
-JUDGE = "judge.json"  # in a model folder: {"model": a folder beside it or the name of a model in the package, "of": how many}
+JUDGE = "judge.json"  # in a model folder, what Advice holds; model: a folder beside it or the name of a model in the package
 DRAWINGS = 8  # that a judge chooses from, unless said
+
+
+class Advice(NamedTuple):
+    """Who chooses a picture for a prompt unless said, out of how many drawings, and which doubts end it (`Contest`)."""
+
+    model: Path
+    of: int
+    enough: float | None = None
 
 
 @dataclass
@@ -29,7 +37,7 @@ class Loaded:
     """A model and the facts that travel with its weights.
 
     name: how a person calls it. label_counts: images of each class in the training set. data: source, split and view of that set.
-    advised: by which judge, a model folder, and out of how many drawings a picture for a prompt is chosen unless said; None: by none.
+    advised: who chooses a picture for a prompt unless said; None: nobody.
     """
 
     model: Model
@@ -38,16 +46,16 @@ class Loaded:
     label_counts: list[int] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     precision: Precision | None = None
-    advised: tuple[Path, int] | None = None
+    advised: Advice | None = None
 
     @cached_property
     def judge(self) -> Model | None:
         """The model that chooses, loaded when it is first asked for."""
-        return None if self.advised is None else load(self.advised[0], self.model.device, "fp32").model
+        return None if self.advised is None else load(self.advised.model, self.model.device, "fp32").model
 
     @property
     def judge_name(self) -> str:
-        return "" if self.advised is None else self.advised[0].name
+        return "" if self.advised is None else self.advised.model.name
 
     @property
     def kind(self) -> str:
@@ -140,12 +148,13 @@ class Loaded:
             return _as_chosen(draw_batches(self.model, seeds, chosen, labels, self.precision, batch, on_step), seed)
         prompts = [prompt] * n if isinstance(prompt, str) else prompt
         cond = Condition(tokens=self.tokens(prompts[:1] if isinstance(prompt, str) else prompts).expand(n, -1), label=labels)
-        of = of or (DRAWINGS if judge else self.advised[1] if self.advised else 1)
+        of = of or (DRAWINGS if judge else self.advised.of if self.advised else 1)
         if of == 1:
             return _as_chosen(draw_batches(self.model, seeds, chosen, None, self.precision, batch, on_step, cond), seed)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        return best_batches(self.model, judge or self.judge, seeds, of, prompts, chosen, cond, self.precision, batch, on_step)
+        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough)
+        return best_batches(self.model, contest, seeds, prompts, chosen, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """int64 (N, L). Raises ConfigError for a model that reads no text, and for a prompt that is too long."""
@@ -197,16 +206,17 @@ def data_facts(path: Path, classes: int = 0) -> dict[str, Any]:
     return data
 
 
-def _advice(path: Path) -> tuple[Path, int] | None:
-    """What a judge.json says: who judges, and out of how many; None where there is none. Raises FileError for a damaged one."""
+def _advice(path: Path) -> Advice | None:
+    """What a judge.json says; None where there is none. Raises FileError for a damaged one."""
     if not path.is_file():
         return None
     told = read_json(path)
-    known = isinstance(told, dict) and isinstance(told.get("model"), str) and isinstance(told.get("of"), int) and told["of"] > 0
-    if not known:
-        raise FileError(f"{path} is damaged: it says who judges, and out of how many drawings.")
+    told = {"enough": None} | told if isinstance(told, dict) else {}
+    kinds = {"model": str, "of": int, "enough": int | float | None}
+    if set(told) != set(kinds) or not all(isinstance(told[k], kind) for k, kind in kinds.items()) or told["of"] < 1:
+        raise FileError(f"{path} is damaged: it says who judges, out of how many drawings, and which doubts end it.")
     beside = path.parent.parent / told["model"]
-    return (beside if beside.exists() else Path(told["model"])), told["of"]
+    return Advice(beside if beside.exists() else Path(told["model"]), told["of"], told["enough"])
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:

@@ -101,12 +101,14 @@ class Runner:
 
     def _results(self, loaded: Loaded, batches: Iterator[Chosen], label: Tensor | None, base: dict, judge: str) -> Iterator[Result]:
         start, done = time.perf_counter(), 0
-        for images, seeds, fits in batches:
+        for images, seeds, fits, doubted in batches:
             rows = slice(done, done + len(images))
             names = [] if label is None else [loaded.classes[i] for i in label[rows].tolist()]
             facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
             if fits is not None:
                 facts = [f | {"judge": judge, "fits": round(fit, 4)} for f, fit in zip(facts, fits)]
+            if doubted is not None:
+                facts = [f | ({"doubted": word} if word else {}) for f, word in zip(facts, doubted)]
             yield Result(images, seeds, names, facts, time.perf_counter() - start)
             start, done = time.perf_counter(), done + len(images)
 

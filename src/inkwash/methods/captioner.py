@@ -14,6 +14,7 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Captioner, Judge, Model, Options, Written
+from inkwash.core.model import Captioner, Doubt, Judge, Model, Options, Written
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
@@ -105,6 +106,17 @@ class ImageCaptioner(Model, Captioner, Judge):
             scores, _ = self._scores(places, tokens, torch.full((len(x),), language_of(text), device=x.device))
             columns.append(-F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape).sum(1))
         return torch.stack(columns, 1)
+
+    def doubt(self, x: Tensor, text: str) -> Doubt:
+        tokens = self.tokenizer.batch([text]).to(x.device)
+        scores, _ = self.scores(x[None], tokens, torch.tensor([language_of(text)], device=x.device))
+        scores = self._allowed(scores[0])  # (L, K)
+        rather = scores.max(1).values - scores.gather(1, tokens[0, :, None])[:, 0]
+        at = int(rather.argmax())
+        pieces = self.tokenizer.spelled(tokens[0].tolist())
+        ends = accumulate(count for _, count in pieces)
+        word = next((word for (word, _), end in zip(pieces, ends) if at < end), "")  # "" for the end: more should have been said
+        return Doubt(rather[at].item(), word)
 
     def caption(self, x: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
         if options.lang not in self.config.languages:
