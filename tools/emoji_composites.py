@@ -49,7 +49,7 @@ def words(text: str) -> set[str]:
 
 
 def things(table: dict[str, list[dict]]) -> dict[str, str]:
-    """Name to file of what can be recoloured, or stand beside something: no signs, flags, hands, people, nothing that is sacred to someone."""
+    """Name to file of what can be recoloured or stand beside something: no signs, flags, people, nothing that is sacred to someone."""
     found = {}
     for file, rows in table.items():
         name = rows[0]["text"]

@@ -169,3 +169,10 @@ def test_where_words_were_looked_up(cli, refused, reader, tmp_path):
     plain = train(run_config("vae", write_npz(tmp_path / "b.npz"), steps=1), tmp_path / "vae", quiet=True)
     with pytest.raises(ConfigError, match="no cross-attention to show"):
         word_maps(load(plain, "cpu", "fp32"), "a")
+
+
+def test_the_models_of_the_package_draw_and_say_what_is_there(cli, tmp_path):
+    code, out, _ = cli("draw", "a red circle above a zebra", "--out", tmp_path / "a.png", "--of", 1, "--steps", 8)
+    assert code == 0 and "has never seen 'zebra'" in out and Image.open(tmp_path / "a.png").size == (64, 64)
+    code, out, _ = cli("caption", tmp_path / "a.png", "--lang", "zh", "--json")
+    assert code == 0 and "红" in out
