@@ -91,6 +91,18 @@ def thinned(names: list[str], tones: int) -> set[str]:
     return kept
 
 
+def read_rows(archive: zipfile.ZipFile) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(archive.read("metadata.csv").decode("utf-8-sig"))))
+
+
+def write_rows(archive: zipfile.ZipFile, rows: list[dict[str, str]]) -> None:
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["file_name", "text", "split"])
+    table.writeheader()
+    table.writerows(rows)
+    archive.writestr("metadata.csv", text.getvalue())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
@@ -98,19 +110,18 @@ def main() -> None:
     parser.add_argument("--tones", type=int, default=2)
     args = parser.parse_args()
     with zipfile.ZipFile(args.source) as old, zipfile.ZipFile(args.target, "w") as new:
-        rows = list(csv.DictReader(io.StringIO(old.read("metadata.csv").decode("utf-8-sig"))))
+        rows = read_rows(old)
         kept = thinned([row["text"] for row in rows], args.tones)
         rows = [row for row in rows if row["text"] in kept]
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(["file_name", "text", "split"])
-        for row in rows:
-            for caption in [*english(row["text"]), *chinese(row["text"])]:
-                table.writerow([row["file_name"], caption, split(row["text"])])
-        new.writestr("metadata.csv", text.getvalue())
+        said = [
+            {"file_name": row["file_name"], "text": caption, "split": split(row["text"])}
+            for row in rows
+            for caption in [*english(row["text"]), *chinese(row["text"])]
+        ]
+        write_rows(new, said)
         for name in dict.fromkeys(row["file_name"] for row in rows):
             new.writestr(name, old.read(name))
-    print(f"wrote {args.target}: {len(rows)} pictures, {len(text.getvalue().splitlines()) - 1} captions")
+    print(f"wrote {args.target}: {len(rows)} pictures, {len(said)} captions")
 
 
 if __name__ == "__main__":

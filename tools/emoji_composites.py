@@ -9,7 +9,6 @@ not made, so that they can test whether a model puts together what it never saw 
 """
 
 import argparse
-import csv
 import io
 import json
 import re
@@ -18,7 +17,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
-from emoji_captions import ZH, article
+from emoji_captions import ZH, article, read_rows, write_rows
 from PIL import Image
 
 SIDE = 72
@@ -150,10 +149,10 @@ class Maker:
         heads = [n for n in self.names if n in HEADS or ("face" in n.split() and "glasses" not in n and "nerd" not in n)]
         thing = self.pick([t for t in table if t in self.known])
         name = self.pick(heads if table is GLASSES or self.rng.random() < 0.6 else self.names)
-        if thing in name or not self.allowed(name, SPOKEN.get(thing, thing)):
+        said = SPOKEN.get(thing, thing)
+        if thing in name or not self.allowed(name, said):
             return None
         image = (bespectacled if table is GLASSES else hatted)(self.of(name), self.of(thing))
-        said = SPOKEN.get(thing, thing)
         what = said if table is GLASSES else article(said)
         texts = [f"{name} wearing {what}", f"{article(name)} with {what}"]
         return image, texts + ([f"戴着{table[thing]}的{zh}"] if (zh := chinese(name)) else [])
@@ -199,25 +198,21 @@ def main() -> None:
     forbidden = [words(p) for p in json.loads(args.without.read_text(encoding="utf-8"))] if args.without else []
     table: dict[str, list[dict]] = {}
     with zipfile.ZipFile(args.source) as old, zipfile.ZipFile(args.target, "w") as new:
-        rows = list(csv.DictReader(io.StringIO(old.read("metadata.csv").decode("utf-8-sig"))))
+        rows = read_rows(old)
         for row in rows:
             table.setdefault(row["file_name"], []).append(row)
         images = {name: Image.open(io.BytesIO(old.read(name))).convert("RGBA") for name in table}
         for name in table:
             new.writestr(name, old.read(name))
-        maker, count = Maker(things(table), images, forbidden, np.random.default_rng(args.seed)), 0
+        maker = Maker(things(table), images, forbidden, np.random.default_rng(args.seed))
         for way in ("coloured", "worn", "joined"):
             for k, (image, texts) in enumerate(maker.made(way, args.each)):
                 file, data = f"{way}/{k:05d}.png", io.BytesIO()
                 image.save(data, "PNG")
                 new.writestr(file, data.getvalue())
                 rows += [{"file_name": file, "text": text, "split": "train"} for text in texts]
-                count += 1
-        text = io.StringIO()
-        out = csv.DictWriter(text, ["file_name", "text", "split"])
-        out.writeheader()
-        out.writerows(rows)
-        new.writestr("metadata.csv", text.getvalue())
+        count = len(new.namelist()) - len(table)
+        write_rows(new, rows)
     print(f"wrote {args.target}: {len(table)} pictures and {count} new ones, {len(rows)} captions")
 
 

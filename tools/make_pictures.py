@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from inkwash.core.batch import Condition
 from inkwash.core.pixels import from_uint8
 from inkwash.core.rng import Rng
+from inkwash.core.words import is_chinese
 from inkwash.data import Dataset, Loader, View, open_source
 from inkwash.data.decode import as_rgb, opened
 from inkwash.data.scenes import ScenesSource, Settings, captions, render, sample
@@ -112,7 +113,7 @@ def drawn(path: Path) -> None:
             continue
         loaded = load(model)
         for prompt in prompts:
-            font = known.get("en" if prompt.isascii() else "zh")
+            font = known.get("zh" if is_chinese(prompt) else "en")
             if font:
                 lines = wrapped(prompt, font, SIDE * SCALE)
                 cells.append((to_pil(to_rgb(loaded.sample(prompt=prompt))[0]), [(line, font) for line in lines]))

@@ -126,19 +126,23 @@ def best_batches(
                 left = [row for row in left if _doubtful(best[row], contest)]
                 if not left:
                     break
-            yield _chosen([best[row] for row in sorted(best)], contest)
+            yield _chosen(list(best.values()), contest)
 
     return parts()
 
 
 def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:
     """The best of the old one and images (N, C, H, W)."""
-    seen = as_judge_sees(contest.judge, images)
-    fit, at = judge_of(contest.judge).agreement(seen.to(contest.judge.device), [prompt])[:, 0].cpu().max(0)
+    fit, at = fits(contest.judge, images, [prompt])[:, 0].max(0)
     if old is not None and old.fit >= fit.item():
         return old
-    doubt = None if contest.enough is None else contest.judge.doubt(seen[at].to(contest.judge.device), prompt)
-    return Best(images[at], seeds[at], fit.item(), doubt)
+    return Best(images[at], seeds[at], fit.item(), None if contest.enough is None else _doubt(contest.judge, images[at], prompt))
+
+
+@torch.no_grad()
+def _doubt(model: Model, image: Tensor, prompt: str) -> Doubt | None:
+    """image: (C, H, W)."""
+    return judge_of(model).doubt(as_judge_sees(model, image[None])[0].to(model.device), prompt)
 
 
 def _doubtful(best: Best, contest: Contest) -> bool:

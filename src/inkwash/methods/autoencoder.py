@@ -139,6 +139,7 @@ class Reconstruction(Objective):
         places = self.seen(z.flatten(2).transpose(1, 2)) + positions(*z.shape[-2:], WIDTH, z.device)  # (N, h w, WIDTH)
         known = torch.tensor([bool(text) for text in texts], device=z.device)
         return (self.telling(places, None, texts) * known).mean()
+
     @torch.no_grad()
     def _measure(self, z: Tensor, step: Step) -> None:
         """Move the averages of centre and spread."""
