@@ -172,6 +172,18 @@ def test_it_writes_the_languages_that_it_has_learnt(tmp_path):
         model.caption(pictures(1), Rng([0]), CaptionOptions(lang="en"))
 
 
+@pytest.mark.parametrize("recipe, kind", [("caption", "captioner"), ("caption-lstm", "captioner"), ("clip", "clip")])
+def test_going_on_keeps_the_model_and_its_words(recipe, kind):
+    """Other data, another size: the trained model's own tokenizer, size and width stay, or its weights would mean something else."""
+    source, known = "scenes?size=16&count=40", facts(open_source("scenes?size=16&count=40"))
+    started = find(recipe)(source, known).model.override({"shape": [3, 24, 24], "d": 24} if kind == "captioner" else {"shape": [3, 24, 24]})
+    config = find(recipe)("scenes?size=16&count=50&captions=2", known, start=started)
+    assert config.model == started and config.data.view.size == (24, 24)
+    other = find("diffusion")(source, known).model
+    with pytest.raises(ConfigError, match=f"goes on with a '{kind}' model, not with a 'diffusion' one"):
+        find(recipe)(source, known, start=other)
+
+
 @torch.no_grad()
 def test_as_a_judge_it_tells_how_likely_it_would_write_a_text():
     model, x = model_of("transformer"), pictures()

@@ -123,35 +123,51 @@ def _fold(shape: tuple[int, int, int]) -> int:
     return 1 if min(shape[1:]) <= 12 else 2
 
 
-def clip(source: str, facts: Facts) -> RunConfig:
-    """Pictures and captions in one space of 128 numbers."""
+def clip(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
+    """Pictures and captions in one space of 128 numbers; --from one, it goes on."""
     shape = (facts.channels, facts.height, facts.width)
+    if start is None:
+        model = ClipConfig(shape=shape, eye=PyramidConfig(fold=_fold(shape)), text=TextConfig(tokenizer=tokenizer_of(source)))
+    else:
+        model = _same("clip", start)
     return RunConfig(
-        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=ClipConfig(shape=shape, eye=PyramidConfig(fold=_fold(shape)), text=TextConfig(tokenizer=tokenizer_of(source))),
+        data=DataConfig(source=source, view=View(size=model.shape[1:], channels=model.shape[0])),
+        model=model,
         objective=ContrastiveConfig(),
         train=TrainConfig(batch=128, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
     )
 
 
-def caption(source: str, facts: Facts) -> RunConfig:
-    """A transformer that looks at a map of 8 x 8 places or so, and writes."""
-    return _captioner(TransformerWriterConfig(), source, facts)
+def caption(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
+    """A transformer that looks at a map of 8 x 8 places or so, and writes; --from a captioner, it goes on."""
+    return _captioner(TransformerWriterConfig(), source, facts, start)
 
 
-def caption_lstm(source: str, facts: Facts) -> RunConfig:
-    """An LSTM that looks before every word: Show, Attend and Tell."""
-    return _captioner(LSTMWriterConfig(), source, facts)
+def caption_lstm(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
+    """An LSTM that looks before every word: Show, Attend and Tell; --from a captioner, it goes on."""
+    return _captioner(LSTMWriterConfig(), source, facts, start)
 
 
-def _captioner(writer: Writer, source: str, facts: Facts) -> RunConfig:
-    shape, short = (facts.channels, facts.height, facts.width), min(facts.height, facts.width)
-    eye = GridConfig(stride=8 if short >= 48 else 4 if short >= 16 else 2)
-    texts = captions_of(source)
-    spoken = tuple(lang for lang, chinese in (("en", False), ("zh", True)) if any(is_chinese(t) == chinese for t in texts))
+def _captioner(writer: Writer, source: str, facts: Facts, start: ModelConfig | None) -> RunConfig:
+    model = _new_captioner(writer, source, facts) if start is None else _same("captioner", start)
     return RunConfig(
-        data=DataConfig(source=source, view=View(size=shape[1:], channels=facts.channels)),
-        model=CaptionerConfig(shape=shape, eye=eye, writer=writer, tokenizer=tokenizer_of(source), languages=spoken),
+        data=DataConfig(source=source, view=View(size=model.shape[1:], channels=model.shape[0])),
+        model=model,
         objective=CaptioningConfig(),
         train=TrainConfig(batch=64, optimizer="muon", lr=1e-3, warm_up=5000, decay=1.0),
     )
+
+
+def _new_captioner(writer: Writer, source: str, facts: Facts) -> CaptionerConfig:
+    short, texts = min(facts.height, facts.width), captions_of(source)
+    eye = GridConfig(stride=8 if short >= 48 else 4 if short >= 16 else 2)
+    spoken = tuple(lang for lang, chinese in (("en", False), ("zh", True)) if any(is_chinese(t) == chinese for t in texts))
+    shape = (facts.channels, facts.height, facts.width)
+    return CaptionerConfig(shape=shape, eye=eye, writer=writer, tokenizer=tokenizer_of(source), languages=spoken)
+
+
+def _same(kind: str, start: ModelConfig) -> ModelConfig:
+    """The model that training goes on with. Raises ConfigError for another kind."""
+    if start.kind != kind:
+        raise ConfigError(f"This recipe goes on with a {kind!r} model, not with a {start.kind!r} one.")
+    return start
