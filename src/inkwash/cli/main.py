@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from inkwash.cli import serve
 from inkwash.cli.flags import Background, Code, Device, Download, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps
 
 MAKE, CHANGE, MEASURE, DESCRIBE = "Make", "Change", "Measure", "Describe"
@@ -17,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
 
 @app.callback(invoke_without_command=True)
 def start(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
@@ -353,6 +355,9 @@ def caption(
     named = {k: v for k, v in named.items() if v is not None}
     how = {"device": device, "download": allow_download, "code": code, "json": json}
     run(picture, model, maps, seed, named, option or [], how)
+
+
+app.command(name="serve", rich_help_panel=MAKE)(serve.serve)
 
 
 @app.command(rich_help_panel=DESCRIBE)

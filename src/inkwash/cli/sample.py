@@ -40,7 +40,7 @@ def deliver(
     runner: Runner, request: Request, place: Path, json: bool, said: dict[str, Any] | None = None, note: Sequence[str] = ()
 ) -> None:
     """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
-    shown, labels, seconds, first, n, s, seeds = [], [], 0.0, {}, request.n, request.seed, []
+    shown, labels, seconds, first, n, seeds = [], [], 0.0, {}, request.n, []
     with progress("sampling") as on_step:
         results = runner.stream(request, on_step)
         make_folder(place)
@@ -51,7 +51,7 @@ def deliver(
             shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
             seconds, first, seeds = seconds + result.seconds, first or result.facts[0], [*seeds, *result.seeds]
     told = {} if request.prompt is None else {"prompt": request.prompt}
-    own = f"{s} to {s + len(shown) - 1}" if seeds == list(range(s, s + n)) else ", ".join(map(str, seeds[: len(shown)]))
+    own = f"{seeds[0]} to {seeds[len(shown) - 1]}"
     facts = {**told, "model": first["model"], "seeds": own, **request.options}
     save_png(place / "grid.png", grid(torch.stack(shown), labels=labels), facts)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}

@@ -2,8 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -16,6 +18,26 @@ from inkwash.core.rng import Rng
 
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 Tag = Literal["exact", "bound", "density", "estimate"]
+
+
+Look = Callable[[Callable[[], Tensor]], None]  # is handed what makes images (N, C, H, W) of how far a sampler is
+_LOOK: ContextVar[Look | None] = ContextVar("look", default=None)
+
+
+@contextmanager
+def watched(look: Look) -> Iterator[None]:
+    """Show `look` what becomes of the images while they are sampled. An image is only made of it where `look` asks for one."""
+    token = _LOOK.set(look)
+    try:
+        yield
+    finally:
+        _LOOK.reset(token)
+
+
+def seen(images: Callable[[], Tensor]) -> None:
+    """A sampler says how far it is, to whoever watches."""
+    if look := _LOOK.get():
+        look(images)
 
 
 class Options(Config):

@@ -1,6 +1,6 @@
 """The solvers' face to a network that estimates clean images: what every diffusion model samples with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Model, OnStep, Prompted, Sampler
+from inkwash.core.model import Model, OnStep, Prompted, Sampler, seen
 from inkwash.core.rng import Rng, mix
 from inkwash.diffusion.editing import repaint
 from inkwash.diffusion.grids import GRIDS, POINTS, chosen, local_errors
@@ -176,7 +176,7 @@ class Estimator(Model, Sampler, Prompted):
             denoise = guided(both, options.guidance, denoise, options.interval)
         if options.tile:
             denoise = tiled(denoise, (options.tile, options.tile), min(options.overlap, options.tile - 1))
-        return clamped(denoise) if options.clamp else denoise
+        return shown(clamped(denoise) if options.clamp else denoise, self.from_latent)
 
     def branches(self, options: DiffusionOptions) -> int:
         return 2 if options.guidance != 1 and (self.config.classes or self.text) else 1
@@ -270,6 +270,17 @@ class Estimator(Model, Sampler, Prompted):
     def _filled(self, tokens: Tensor) -> Tensor:
         """Padded to the longest text that there may be: (N, L) to the same."""
         return F.pad(tokens, (0, self.text.length - tokens.shape[1]))
+
+
+def shown(denoise: Denoiser, image: Callable[[Tensor], Tensor]) -> Denoiser:
+    """The denoiser; whoever watches sees its estimates as images."""
+
+    def show(x: Tensor, t: float) -> Tensor:
+        d = denoise(x, t)
+        seen(lambda: image(d))
+        return d
+
+    return show
 
 
 class _Estimate(nn.Module):

@@ -4,7 +4,7 @@ the best of several drawings is kept.
 Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: candidates are ranked by a contrastive model).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,17 @@ class Chosen(NamedTuple):
     seeds: list[int]
     fits: list[float] | None = None
     doubted: list[str] | None = None
+
+    def split(self, n: int) -> tuple["Chosen", "Chosen"]:
+        """The first n pictures, and the others."""
+        parts = [(None, None) if v is None else (v[:n], v[n:]) for v in self]
+        return Chosen(*(p[0] for p in parts)), Chosen(*(p[1] for p in parts))
+
+
+def joined(batches: Iterable[Chosen]) -> Chosen:
+    """Several batches as one."""
+    images, *lists = zip(*batches)
+    return Chosen(torch.cat(images), *(None if parts[0] is None else [x for part in parts for x in part] for parts in lists))
 
 
 def judge_of(model: Model) -> Judge:

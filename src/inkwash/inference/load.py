@@ -142,19 +142,34 @@ class Loaded:
         **options: Any,
     ) -> Iterator[Chosen]:
         """`sample_batches` with the seed of each picture and what the judge thinks of it. judge: another than the model's own."""
-        seeds, chosen = range(seed, seed + n), self.options(**options)
+        seeds = range(seed, seed + n)
         labels = label if isinstance(label, Tensor) else self.labels(seeds, label)
-        if prompt is None:
-            return _as_chosen(draw_batches(self.model, seeds, chosen, labels, self.precision, batch, on_step), seed)
         prompts = [prompt] * n if isinstance(prompt, str) else prompt
-        cond = Condition(tokens=self.tokens(prompts[:1] if isinstance(prompt, str) else prompts).expand(n, -1), label=labels)
+        return self.rows(seeds, self.options(**options), labels, prompts, batch, on_step, of, judge)
+
+    def rows(
+        self,
+        seeds: Sequence[int],
+        options: Options,
+        labels: Tensor | None = None,
+        prompts: Sequence[str] | None = None,
+        batch: int = 64,
+        on_step: OnStep | None = None,
+        of: int | None = None,
+        judge: Model | None = None,
+    ) -> Iterator[Chosen]:
+        """Pictures of any seeds, each with a label and a prompt of its own where there are any. Raises ConfigError before the first."""
+        if prompts is None:
+            return _as_chosen(draw_batches(self.model, seeds, options, labels, self.precision, batch, on_step), seeds)
+        alike = len(set(prompts)) == 1  # read once
+        cond = Condition(tokens=self.tokens(prompts[:1] if alike else prompts).expand(len(seeds), -1), label=labels)
         of = of or (DRAWINGS if judge else self.advised.of if self.advised else 1)
         if of == 1:
-            return _as_chosen(draw_batches(self.model, seeds, chosen, None, self.precision, batch, on_step, cond), seed)
+            return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
         contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough)
-        return best_batches(self.model, contest, seeds, prompts, chosen, cond, self.precision, batch, on_step)
+        return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """int64 (N, L). Raises ConfigError for a model that reads no text, and for a prompt that is too long."""
@@ -164,11 +179,12 @@ class Loaded:
         return self.model.tokens(prompts, cut=False)
 
 
-def _as_chosen(batches: Iterator[Tensor], seed: int) -> Iterator[Chosen]:
-    """Batches of pictures whose seeds count up."""
+def _as_chosen(batches: Iterator[Tensor], seeds: Sequence[int]) -> Iterator[Chosen]:
+    """Batches of pictures that nobody chose, of these seeds."""
+    done = 0
     for images in batches:
-        yield Chosen(images, list(range(seed, seed + len(images))))
-        seed += len(images)
+        yield Chosen(images, list(seeds[done : done + len(images)]))
+        done += len(images)
 
 
 def bundled() -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import OnStep
+from inkwash.core.model import OnStep, Options
 from inkwash.core.pixels import from_uint8
 from inkwash.inference.edit import Edit, edit
-from inkwash.inference.judge import Chosen
+from inkwash.inference.judge import Chosen, joined
 from inkwash.inference.load import Loaded, load
 from inkwash.metrics.features.base import to_rgb
 
@@ -43,7 +43,8 @@ class Request(Config):
 
 @dataclass(frozen=True)
 class Result:
-    """images: (N, C, H, W) in [-1, 1]. labels: class names, empty without classes. facts: for each image, what goes into its file."""
+    """images: (N, C, H, W) in [-1, 1]. seeds: as asked for. labels: class names, empty without classes. facts: for each image, what goes
+    into its file."""
 
     images: Tensor
     seeds: list[int]
@@ -76,6 +77,28 @@ class Runner:
 
     def stream(self, request: Request, on_step: OnStep | None = None) -> Iterator[Result]:
         """Serve one request batch by batch. Raises InkwashError, at once, where it cannot be served."""
+        order = self.order(request)
+        batches = order.drawn([order], request.batch, on_step)  # refuses here
+        return order.results(batches)
+
+    def together(self, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Result]:
+        """Serve requests as one: whatever they ask for, a picture depends on its own seed and prompt alone. All must ask for the same
+        model and options (`alike`). Raises InkwashError as `stream` does.
+        """
+        orders = [self.order(request) for request in requests]
+        chosen, results = joined(orders[0].drawn(orders, requests[0].batch, on_step)), []
+        for order in orders:
+            own, chosen = chosen.split(len(order.seeds))
+            results.append(_whole(list(order.results(iter([own])))))
+        return results
+
+    def alike(self, one: Request, other: Request) -> bool:
+        """Whether two requests can be served together."""
+        fixed = ("model", "size", "judge", "of", "options", "batch")
+        return all(getattr(one, name) == getattr(other, name) for name in fixed) and (one.prompt is None) == (other.prompt is None)
+
+    def order(self, request: Request) -> "Order":
+        """What a request asks for, looked up. Raises ConfigError where it cannot be served."""
         loaded = self.model(request.model)
         height, width = loaded.model.config.shape[1:]
         if request.prompt is not None and not request.prompt.strip():
@@ -87,30 +110,10 @@ class Runner:
             wishes["size"] = request.size
         if request.n < 1:
             raise ConfigError(f"{request.n} images cannot be made: ask for at least 1.")
-        options = loaded.options(**wishes)
-        height, width = getattr(options, "size", None) or (height, width)
-        label = loaded.labels(range(request.seed, request.seed + request.n), request.label)
-        said = {} if request.prompt is None else {"prompt": request.prompt}
-        base = {**said, "model": loaded.name, "kind": loaded.kind, **options.model_dump(), "size": f"{width}x{height}"}
+        seeds = range(request.seed, request.seed + request.n)
         under = ground(request.background, loaded) if request.background else None
         judge = self.model(request.judge) if request.judge else None
-        asked = {"prompt": request.prompt, "of": request.of, "judge": judge and judge.model, **wishes}
-        batches = loaded.chosen_batches(request.n, request.seed, label, request.batch, on_step, **asked)  # refuses here
-        results = self._results(loaded, batches, label, base, judge.name if judge else loaded.judge_name)
-        return results if under is None else (replace(r, images=to_rgb(r.images, under)) for r in results)
-
-    def _results(self, loaded: Loaded, batches: Iterator[Chosen], label: Tensor | None, base: dict, judge: str) -> Iterator[Result]:
-        start, done = time.perf_counter(), 0
-        for images, seeds, fits, doubted in batches:
-            rows = slice(done, done + len(images))
-            names = [] if label is None else [loaded.classes[i] for i in label[rows].tolist()]
-            facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
-            if fits is not None:
-                facts = [f | {"judge": judge, "fits": round(fit, 4)} for f, fit in zip(facts, fits)]
-            if doubted is not None:
-                facts = [f | ({"doubted": word} if word else {}) for f, word in zip(facts, doubted)]
-            yield Result(images, seeds, names, facts, time.perf_counter() - start)
-            start, done = time.perf_counter(), done + len(images)
+        return Order(request, loaded, seeds, loaded.options(**wishes), loaded.labels(seeds, request.label), judge, under)
 
     def edit(self, model: str, order: Edit, on_step: OnStep | None = None) -> tuple[Result, list[Tensor]]:
         """Serve an edit. Returns the result, and the image it began with and its mask (where there is one) as they were seen.
@@ -129,6 +132,51 @@ class Runner:
         facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(seeds)]
         shown = [done.seen] + ([] if done.mask is None else [done.mask.expand_as(done.seen) * 2 - 1])
         return Result(done.images, seeds, names, facts, time.perf_counter() - start), shown
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request and what it names. under: a colour (3, 1, 1) to lay under transparent pictures."""
+
+    request: Request
+    loaded: Loaded
+    seeds: range
+    options: Options
+    label: Tensor | None
+    judge: Loaded | None
+    under: Tensor | None
+
+    def drawn(self, orders: Sequence["Order"], batch: int, on_step: OnStep | None = None) -> Iterator[Chosen]:
+        """The pictures of orders that are alike, this one among them. Raises ConfigError before the first."""
+        seeds = [seed for o in orders for seed in o.seeds]
+        label = None if self.label is None else torch.cat([o.label for o in orders])
+        prompts = None if self.request.prompt is None else [o.request.prompt for o in orders for _ in o.seeds]
+        judge = self.judge and self.judge.model
+        return self.loaded.rows(seeds, self.options, label, prompts, batch, on_step, self.request.of, judge)
+
+    def facts(self) -> dict[str, Any]:
+        """What all its pictures have in common."""
+        height, width = getattr(self.options, "size", None) or self.loaded.model.config.shape[1:]
+        said = {} if self.request.prompt is None else {"prompt": self.request.prompt}
+        named = {"model": self.loaded.name, "kind": self.loaded.kind}
+        return {**said, **named, **self.options.model_dump(), "size": f"{width}x{height}"}
+
+    def results(self, batches: Iterator[Chosen]) -> Iterator[Result]:
+        """Its pictures, with what goes into their files."""
+        start, done, base = time.perf_counter(), 0, self.facts()
+        judge = self.judge.name if self.judge else self.loaded.judge_name
+        for images, seeds, fits, doubted in batches:
+            rows = slice(done, done + len(images))
+            names = [] if self.label is None else [self.loaded.classes[i] for i in self.label[rows].tolist()]
+            own = list(self.seeds[rows])
+            facts = [{"seed": s, **({"class": names[i]} if names else {}), **base} for i, s in enumerate(own)]
+            if fits is not None:  # drawn: the seed of the drawing that was kept, which asked for without a judge gives it again
+                facts = [f | {"judge": judge, "fits": round(fit, 4), "drawn": s} for f, fit, s in zip(facts, fits, seeds)]
+            if doubted is not None:
+                facts = [f | ({"doubted": word} if word else {}) for f, word in zip(facts, doubted)]
+            shown = images if self.under is None else to_rgb(images, self.under)
+            yield Result(shown, own, names, facts, time.perf_counter() - start)
+            start, done = time.perf_counter(), done + len(images)
 
 
 def ground(colour: str, loaded: Loaded) -> Tensor:

@@ -1,0 +1,85 @@
+"""inkwash serve."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from inkwash.cli.flags import Device, PrecisionName
+
+KEY = "INKWASH_API_KEY"  # of the environment
+
+
+def serve(
+    model: Annotated[list[str] | None, typer.Argument(help="Models by name, runs, or folders; the first is meant unless said.")] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on; any but this machine's own needs a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any that is free.")] = 8000,
+    folder: Annotated[str, typer.Option("--folder", help="Where the queue and the pictures lie.")] = "served",
+    api_key_file: Annotated[str | None, typer.Option("--api-key-file", help="A file with a key.", show_default=False)] = None,
+    allow_host: Annotated[list[str] | None, typer.Option("--allow-host", help="A name that requests may call this server by.")] = None,
+    sizes: Annotated[str, typer.Option("--sizes", help="scale or refuse, where no model makes the size asked for.")] = "scale",
+    keep: Annotated[float | None, typer.Option("--keep", help="Hours that pictures stay (for good).", show_default=False)] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", help="body, pixels, images, steps, prompt, queue or seconds=N.")] = None,
+    precision: PrecisionName = "auto",
+    device: Device = "auto",
+) -> None:
+    """Serve models to any client of the Images API, and to a page in the browser."""
+    from inkwash.cli.common import pairs
+
+    settings = {"host": host, "port": port, "hosts": allow_host or [], "sizes": sizes, "keep": keep, "limits": pairs(limit or [])}
+    run(model or [], folder, api_key_file, settings | {"precision": precision, "device": device})
+
+
+def run(models: list[str], folder: str, key_file: str | None, settings: dict[str, Any]) -> None:
+    """Until Ctrl-C."""
+    from inkwash.core.extras import library
+
+    uvicorn = library("uvicorn", "serve")
+    for name in ("fastapi", "multipart"):
+        library(name, "serve")
+    from inkwash.cli.common import console
+    from inkwash.server.app import make_app
+    from inkwash.server.keeper import Keeper
+    from inkwash.server.lock import Lock
+    from inkwash.server.settings import ServerConfig, read_key
+
+    config = ServerConfig.parse({"models": models or ["scenes-64"], "folder": folder, **settings})
+    key = read_key(key_file, os.environ.get(KEY), config)
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    with Lock(place / "server.lock", wait=False):
+        listener = _listen(config.host, config.port)
+        port = listener.getsockname()[1]
+        keeper = Keeper(config)
+        keeper.start()
+        try:
+            console.print(f"loading {', '.join(config.models)}")
+            keeper.wait()
+            app = make_app(config, key)
+            app.state.alive = keeper.alive
+            host = f"[{config.host}]" if ":" in config.host else config.host
+            console.print(f"serving at http://{host}:{port} (Ctrl-C ends)", soft_wrap=True)
+            who = "a key is needed" if key else "no key is needed, as only this machine gets in"
+            console.print(f"pictures and the queue lie in {place}; {who}", soft_wrap=True)
+            uvicorn.Server(
+                uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
+            ).run(sockets=[listener])
+        finally:
+            keeper.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket of the address, bound before anything is loaded. Raises FileError where it is taken."""
+    from inkwash.core.errors import FileError
+
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)  # who comes early waits
+    except OSError as error:
+        listener.close()
+        raise FileError(f"Cannot listen on {host}:{port}: {error.strerror or error}. Name another with --port.") from None
+    return listener

@@ -1,0 +1,104 @@
+"""The application: routes behind the guard, the queue's pump beside them, and errors in the API's shape."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from inkwash import __version__
+from inkwash.server.errors import ApiError, invalid
+from inkwash.server.guard import LOCAL, Guard
+from inkwash.server.metrics import Metrics
+from inkwash.server.routes import images, jobs
+from inkwash.server.serving import Serving
+from inkwash.server.settings import ServerConfig
+
+log = logging.getLogger("inkwash.server")
+CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
+    """The server of a folder whose worker runs in a process of its own."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        pump = asyncio.create_task(app.state.serving.pump())
+        yield
+        pump.cancel()
+        with suppress(asyncio.CancelledError):
+            await pump
+
+    app = FastAPI(title="Inkwash", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app.state.config, app.state.serving, app.state.metrics = config, Serving(config), Metrics()
+    for router in (images.router, jobs.router):
+        app.include_router(router)
+    app.add_api_route("/healthz", health, methods=["GET"], tags=["owner"])
+    app.add_api_route("/metrics", metrics, methods=["GET"], tags=["owner"])
+    app.add_exception_handler(ApiError, _told)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(Exception, _bug)
+    app.add_middleware(Counting)
+    app.add_middleware(Guard, hosts=(*LOCAL, config.host, *config.hosts), key=key, most=config.limits.body)
+    return app
+
+
+async def health(request: Request) -> JSONResponse:
+    """Whether the worker is there."""
+    alive = getattr(request.app.state, "alive", lambda: True)()
+    ready = bool(request.app.state.serving.queue.models())
+    state = "ok" if alive and ready else "loading" if alive else "worker is gone"
+    return JSONResponse({"status": state, "version": __version__}, 200 if state == "ok" else 503)
+
+
+async def metrics(request: Request) -> PlainTextResponse:
+    """Counts for Prometheus."""
+    return PlainTextResponse(request.app.state.metrics.text(request.app.state.serving.queue), media_type="text/plain; version=0.0.4")
+
+
+async def _told(request: Request, error: ApiError) -> JSONResponse:
+    return JSONResponse(error.body(), error.status, headers=error.headers)
+
+
+async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    said = ApiError(
+        error.status_code, f"{request.method} {request.url.path[:200]}: {str(error.detail).lower()}.", CODES.get(error.status_code)
+    )
+    return JSONResponse(said.body(), error.status_code, headers=error.headers)
+
+
+async def _unfit(request: Request, error: RequestValidationError) -> JSONResponse:
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    said = invalid(f"Invalid value for {name!r}: {first['msg'][0].lower()}{first['msg'][1:]}.", name)
+    return JSONResponse(said.body(), said.status)
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    said = ApiError(500, "The server failed; its log says more.", "internal_error", headers={"x-should-retry": "false"})
+    return JSONResponse(said.body(), said.status, headers=said.headers)
+
+
+class Counting:
+    """Counts answers by path and status."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def sending(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                scope["app"].state.metrics.count(getattr(route, "path", "other"), message["status"])
+            await send(message)
+
+        await self.app(scope, receive, sending)

@@ -1,0 +1,138 @@
+"""From a job to its pictures and texts: one function for each kind of job, and what happens to a picture on its way to the disk."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from inkwash.core.device import choose_device
+from inkwash.core.model import OnStep
+from inkwash.data.decode import as_rgb, opened
+from inkwash.inference.captions import describe
+from inkwash.inference.edit import Edit
+from inkwash.inference.pictures import to_pil
+from inkwash.inference.runner import Request, Runner
+from inkwash.inference.style import StyleOptions, transfer
+from inkwash.inference.upscale import METHODS, enlarge, upscale
+from inkwash.metrics.features.catalog import perceptual
+from inkwash.server.queue import Job
+from inkwash.server.store import Store
+
+PREVIEW = "jpeg"  # small and soon there
+WHITE = (255, 255, 255)
+
+
+class Made(NamedTuple):
+    """Pictures with what goes into their files, and texts."""
+
+    pictures: list[Image.Image]
+    facts: list[dict[str, Any]]
+    texts: list[str] = []
+
+
+def generate(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
+    """Jobs that are alike."""
+    results = runner.together([Request.parse(job.payload["request"]) for job in jobs], on_step)
+    return [Made([to_pil(x) for x in r.images], r.facts) for r in results]
+
+
+def edit(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
+    """One job: pictures made of a picture."""
+    (job,) = jobs
+    order = dict(job.payload["edit"])
+    for name in ("image", "mask"):
+        if order.get(name):
+            order[name] = str(_upload(store, order[name]))
+    result, _ = runner.edit(job.payload["path"], Edit.parse(order), on_step)
+    facts = [{k: v for k, v in f.items() if k not in ("of", "mask")} for f in result.facts]  # the names of uploads say nothing
+    return [Made([to_pil(x) for x in result.images], facts)]
+
+
+def caption(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
+    """One job: what is in a picture."""
+    (job,) = jobs
+    place, asked = _upload(store, job.payload["image"]), job.payload
+    ((_, written),) = describe(runner.model(asked["path"]), [str(place)], asked["seed"], asked["options"])
+    return [Made([], [], [written.text])]
+
+
+def enlarged(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
+    """One job: a picture made larger, by a model or by interpolation."""
+    (job,) = jobs
+    pixels, asked = opened(str(_upload(store, job.payload["image"]))), job.payload
+    if asked["path"] in METHODS:
+        made = enlarge(pixels, asked["scale"], asked["path"])
+    else:
+        made = upscale(runner.model(asked["path"]), pixels, asked["scale"], on_step=on_step)
+    picture = Image.fromarray(made[..., 0] if made.shape[-1] == 1 else made)
+    return [Made([picture], [{"model": job.model, "edit": "upscale", "scale": asked["scale"]}])]
+
+
+def style(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
+    """One job: a photograph in the style of a painting."""
+    (job,) = jobs
+    photo, painting = (as_rgb(opened(str(_upload(store, job.payload[name])))) for name in ("image", "style"))
+    options = StyleOptions().override(job.payload["options"])
+    device = choose_device(runner.device)
+    seer = perceptual("own").to(device)
+    made, _ = transfer(seer, photo.to(device), painting.to(device), options, on_step)
+    return [Made([to_pil(made[0].cpu())], [{"edit": "style", "network": seer.id, **options.model_dump()}])]
+
+
+MAKERS: dict[str, Callable[[Runner, Store, list[Job], OnStep], list[Made]]] = {
+    "generate": generate,
+    "edit": edit,
+    "caption": caption,
+    "upscale": enlarged,
+    "style": style,
+}
+
+
+def deliver(payload: dict[str, Any], made: Made, store: Store) -> dict[str, Any]:
+    """Pictures of the size and format that were asked for, on disk; what a client is told of them."""
+    told = []
+    for picture, facts in zip(made.pictures, made.facts):
+        own = picture.size
+        picture = _sized(picture, payload.get("scaled_to"))
+        facts = facts | ({"scaled": f"{own[0]}x{own[1]}"} if picture.size != own else {})
+        name = store.put(encoded(picture, payload.get("format", "png"), payload.get("compression"), facts), payload.get("format", "png"))
+        told.append({"file": name, "seed": facts.get("seed"), "size": list(picture.size), "made": list(own), "facts": facts})
+    return {"pictures": told, "texts": made.texts}
+
+
+def preview(image: Tensor, payload: dict[str, Any], store: Store) -> str:
+    """A picture that is not ready, (C, H, W), on disk: the name of its file."""
+    kind = payload.get("format", "png")
+    return store.put(encoded(_sized(to_pil(image), payload.get("scaled_to")), kind, payload.get("compression"), None), kind)
+
+
+def encoded(picture: Image.Image, kind: str, compression: int | None, facts: dict[str, Any] | None) -> bytes:
+    """A picture as a file of that kind. compression: of JPEG and WebP, 100 for the best quality, as the API has it."""
+    if kind == "jpeg" and picture.mode == "RGBA":
+        under = Image.new("RGB", picture.size, WHITE)
+        under.paste(picture, mask=picture.getchannel("A"))
+        picture = under
+    out = io.BytesIO()
+    picture.save(out, kind.upper(), **({} if kind == "png" else {"quality": 92 if compression is None else max(1, compression)}))
+    return out.getvalue()
+
+
+def _sized(picture: Image.Image, size: list[int] | None) -> Image.Image:
+    """As large as asked for: as much of the middle as has that shape, enlarged or reduced."""
+    if size is None or tuple(size) == picture.size:
+        return picture
+    width, height = size
+    share = min(picture.width / width, picture.height / height)
+    w, h = share * width, share * height
+    x, y = (picture.width - w) / 2, (picture.height - h) / 2
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=(x, y, x + w, y + h))
+
+
+def _upload(store: Store, name: str) -> Path:
+    path = store.path(name)
+    if path is None:
+        raise FileNotFoundError(f"The upload {name} is gone.")
+    return path

@@ -1,0 +1,120 @@
+"""Answers: a job's pictures as an ImagesResponse, as events while they are made, and the job itself."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from inkwash.server.errors import ApiError
+from inkwash.server.protocol import Wishes
+from inkwash.server.queue import Job
+from inkwash.server.serving import Serving, done
+
+USAGE = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
+QUIET = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies shall not hold events back
+BEAT = 15.0  # seconds without an event after which a comment keeps the connection open
+
+
+def address(request: Request, file: str) -> str:
+    """Where a file can be fetched, without a key."""
+    return str(request.url_for("file", name=file))
+
+
+def embedded(serving: Serving, file: str) -> str:
+    """A file's bytes in base64. Raises ApiError where it was removed."""
+    path = serving.pictures.path(file)
+    if path is None:
+        raise ApiError(404, "The picture was removed.", "not_found")
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def images(request: Request, serving: Serving, job: Job, inside: bool, newer: bool) -> dict[str, Any]:
+    """A job that is done as the API's answer. inside: whether it holds the pictures themselves."""
+    pictures = job.result["pictures"]
+    data = [
+        {("b64_json" if inside else "url"): embedded(serving, p["file"]) if inside else address(request, p["file"]), "seed": p["seed"]}
+        for p in pictures
+    ]
+    size = "x".join(map(str, pictures[0]["size"])) if pictures else None
+    own = {"job": job.id, "model": job.model, **_notes(job)}
+    dialect = {"output_format": job.payload.get("format"), "size": size, "usage": USAGE} if newer else {}
+    return {"created": int(job.finished), "data": data, **dialect, "inkwash": own}
+
+
+def _notes(job: Job) -> dict[str, Any]:
+    """What a client should know of how its wishes were met."""
+    pictures, notes = job.result["pictures"], {}
+    scaled = [p for p in pictures if p["made"] != p["size"]]
+    if scaled:
+        made, size = ("x".join(map(str, scaled[0][k])) for k in ("made", "size"))
+        notes["scaled"] = f"The model makes {made}; the picture was scaled to {size}."
+    if job.payload.get("ignored"):
+        notes["ignored"] = f"The model edits one picture at a time: {job.payload['ignored']} more were not looked at."
+    if doubted := [p["facts"]["doubted"] for p in pictures if "doubted" in p["facts"]]:
+        notes["doubted"] = doubted
+    return notes
+
+
+async def answer(request: Request, serving: Serving, job: Job, asked: Any, prefix: str) -> Response:
+    """The pictures of a job, when they are there, in the client's dialect; at once, and as a job, for who prefers that."""
+    if "respond-async" in request.headers.get("prefer", ""):
+        return JSONResponse(told(request, job, serving), 202, headers={"Location": str(request.url_for("job", id=job.id))})
+    if isinstance(asked, Wishes) and asked.stream:
+        return StreamingResponse(_events(serving, job, asked, prefix), media_type="text/event-stream", headers=QUIET)
+    job = await serving.end(job)
+    inside = asked.embedded if isinstance(asked, Wishes) else asked.response_format == "b64_json"
+    return JSONResponse(images(request, serving, job, inside, isinstance(asked, Wishes) and asked.newer))
+
+
+async def _events(serving: Serving, job: Job, asked: Wishes, prefix: str) -> AsyncIterator[str]:
+    """Previews as they come, then the pictures."""
+    sent, common = 0, {"output_format": asked.form, "quality": "auto", "background": asked.background or "auto"}
+    try:
+        async for now in serving.follow(job.id):
+            job = now
+            for file in job.previews[sent:]:
+                data = {
+                    "b64_json": embedded(serving, file),
+                    "partial_image_index": sent,
+                    "created_at": int(job.created),
+                    "size": asked.size,
+                }
+                yield event(f"{prefix}.partial_image", data | common)
+                sent += 1
+        for p in done(job).result["pictures"]:
+            size = "x".join(map(str, p["size"]))
+            data = {
+                "b64_json": embedded(serving, p["file"]),
+                "created_at": int(job.finished),
+                "size": size,
+                "usage": USAGE,
+                "seed": p["seed"],
+            }
+            yield event(f"{prefix}.completed", data | common)
+    except ApiError as error:
+        yield event("error", error.body())
+
+
+def event(kind: str, data: dict[str, Any]) -> str:
+    """One server-sent event, its kind in its data too."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **data}, ensure_ascii=False)}\n\n"
+
+
+def told(request: Request, job: Job, serving: Serving) -> dict[str, Any]:
+    """A job, for whoever looks at the queue."""
+    result = job.result or {}
+    pictures = [
+        {"url": address(request, p["file"]), "seed": p["seed"], "size": p["size"], "facts": p["facts"]} for p in result.get("pictures", [])
+    ]
+    order = job.payload.get("request") or job.payload.get("edit") or {}
+    return {
+        "id": job.id, "object": "job", "number": job.number, "kind": job.kind, "model": job.model, "state": job.state,
+        "created": job.created, "started": job.started, "finished": job.finished, "done": job.done, "total": job.total,
+        "ahead": serving.queue.ahead(job) if job.state == "queued" else 0,
+        "asked": {k: v for k, v in order.items() if k not in ("model", "image", "mask")},
+        "previews": [address(request, f) for f in job.previews], "pictures": pictures, "texts": result.get("texts", []),
+        **{k: v for k, v in result.items() if k not in ("pictures", "texts")}, "error": job.error and job.error["message"],
+    }  # fmt: skip

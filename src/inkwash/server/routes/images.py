@@ -1,0 +1,91 @@
+"""The Images API, and our own verbs beside it."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from inkwash.server.protocol import Captioning, Edition, Enlargement, Generation, Styling, Variation
+from inkwash.server.routes.answers import answer, told
+from inkwash.server.routes.bodies import body_with_pictures, json_body
+from inkwash.server.serving import Serving
+
+router = APIRouter(prefix="/v1/images", tags=["images"])
+PICTURE = {"type": "string", "format": "binary"}
+
+
+def document(kind: type[BaseModel], *files: str, many: str | None = None) -> dict[str, Any]:
+    """What the OpenAPI document says of a request's body."""
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    if not files:
+        return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    form = schema | {
+        "properties": {**schema["properties"], **dict.fromkeys(files, PICTURE)},
+        "required": [*schema.get("required", []), files[0]],
+    }
+    if many:
+        form["properties"] |= {f"{many}[]": {"type": "array", "items": PICTURE}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+def serving_of(request: Request) -> Serving:
+    return request.app.state.serving
+
+
+def repeat_of(request: Request) -> str | None:
+    """The name that a client gave this request, so that sending it twice makes one job."""
+    key = request.headers.get("idempotency-key")
+    return key[:200] if key else None
+
+
+@router.post("/generations", openapi_extra=document(Generation))
+async def generations(request: Request) -> Response:
+    """Pictures of a prompt."""
+    asked = await json_body(request, Generation)
+    job = serving_of(request).generate(asked, repeat_of(request))
+    return await answer(request, serving_of(request), job, asked, "image_generation")
+
+
+@router.post("/edits", openapi_extra=document(Edition, "image", "mask", many="image"))
+async def edits(request: Request) -> Response:
+    """Pictures made of a picture: where its mask is transparent, or all over."""
+    asked, files = await body_with_pictures(request, Edition, ("image", "mask"))
+    job = serving_of(request).edit(asked, files.get("image", []), files.first("mask"), repeat_of(request))
+    return await answer(request, serving_of(request), job, asked, "image_edit")
+
+
+@router.post("/variations", openapi_extra=document(Variation, "image"))
+async def variations(request: Request) -> Response:
+    """Pictures like a picture."""
+    asked, files = await body_with_pictures(request, Variation, ("image",))
+    job = serving_of(request).vary(asked, files.first("image"), repeat_of(request))
+    return await answer(request, serving_of(request), job, asked, "image_edit")
+
+
+@router.post("/captions", openapi_extra=document(Captioning, "image"))
+async def captions(request: Request) -> Response:
+    """What is in a picture."""
+    asked, files = await body_with_pictures(request, Captioning, ("image",))
+    serving = serving_of(request)
+    job = serving.caption(asked, files.first("image"))
+    if "respond-async" in request.headers.get("prefer", ""):
+        return JSONResponse(told(request, job, serving), 202)
+    job = await serving.end(job)
+    return JSONResponse({"created": int(job.finished), "model": job.model, "data": [{"text": t} for t in job.result["texts"]]})
+
+
+@router.post("/upscales", openapi_extra=document(Enlargement, "image"))
+async def upscales(request: Request) -> Response:
+    """A picture made larger."""
+    asked, files = await body_with_pictures(request, Enlargement, ("image",))
+    job = serving_of(request).upscale(asked, files.first("image"))
+    return await answer(request, serving_of(request), job, asked, "image_edit")
+
+
+@router.post("/styles", openapi_extra=document(Styling, "image", "painting"))
+async def styles(request: Request) -> Response:
+    """A photograph in the style of a painting."""
+    asked, files = await body_with_pictures(request, Styling, ("image", "painting"))
+    job = serving_of(request).style(asked, files.first("image"), files.first("painting"))
+    return await answer(request, serving_of(request), job, asked, "image_edit")

@@ -1,0 +1,120 @@
+"""The queue, seen from outside: the gallery's history, progress that can be taken up again, cancelling."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from inkwash.server.errors import ApiError, invalid
+from inkwash.server.queue import STATES, Job
+from inkwash.server.routes.answers import BEAT, QUIET, event, told
+from inkwash.server.routes.images import serving_of
+from inkwash.server.store import TYPES
+
+router = APIRouter(prefix="/v1", tags=["queue"])
+
+
+def _found(job: Job | None, id: str) -> Job:
+    if job is None:
+        raise ApiError(404, f"There is no job {id[:60]!r}.", "not_found")
+    return job
+
+
+@router.get("/models")
+async def models(request: Request) -> JSONResponse:
+    """The models that are served, and what each can do."""
+    known = serving_of(request).models()
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": "inkwash", "inkwash": facts} for name, facts in known.items()]
+    return JSONResponse({"object": "list", "data": data})
+
+
+@router.get("/models/{name}")
+async def model(request: Request, name: str) -> JSONResponse:
+    """One model."""
+    known = serving_of(request).models()
+    if name not in known:
+        raise ApiError(404, f"The model {name[:100]!r} is not served here.", "model_not_found", "model")
+    return JSONResponse({"id": name, "object": "model", "created": 0, "owned_by": "inkwash", "inkwash": known[name]})
+
+
+@router.get("/jobs")
+async def jobs(
+    request: Request, before: int | None = Query(None, ge=1, lt=2**63), limit: int = Query(50, ge=1, le=200), state: str | None = None
+) -> JSONResponse:
+    """The latest jobs first."""
+    if state is not None and state not in STATES:
+        raise invalid(f"There is no state {state[:40]!r}; they are {', '.join(STATES)}.", "state")
+    serving = serving_of(request)
+    page = serving.queue.page(before, limit, (state,) if state else STATES)
+    counts = serving.queue.counts()
+    return JSONResponse(
+        {"object": "list", "data": [told(request, job, serving) for job in page], "counts": counts, "more": len(page) == limit}
+    )
+
+
+@router.get("/jobs/{id}", name="job")
+async def job(request: Request, id: str) -> JSONResponse:
+    """One job."""
+    serving = serving_of(request)
+    return JSONResponse(told(request, _found(serving.queue.get(id), id), serving))
+
+
+@router.get("/jobs/{id}/events")
+async def events(request: Request, id: str) -> StreamingResponse:
+    """One job as it is, and again whenever it has changed, until it has ended."""
+    serving = serving_of(request)
+    _found(serving.queue.get(id), id)
+
+    async def stream() -> AsyncIterator[str]:
+        following = serving.follow(id)
+        pending = asyncio.ensure_future(anext(following, None))
+        try:
+            while True:
+                finished, _ = await asyncio.wait([pending], timeout=BEAT)
+                if not finished:
+                    yield ": still here\n\n"
+                    continue
+                if (now := pending.result()) is None:
+                    return
+                yield event("job", told(request, now, serving))
+                pending = asyncio.ensure_future(anext(following, None))
+        finally:
+            pending.cancel()
+
+    return StreamingResponse(stream(), media_type="text/event-stream", headers=QUIET)
+
+
+@router.post("/jobs/{id}/cancel")
+async def cancel(request: Request, id: str) -> JSONResponse:
+    """Stop a job: at once where it waits, after its next step where it runs."""
+    serving = serving_of(request)
+    return JSONResponse(told(request, _found(serving.queue.cancel(id), id), serving))
+
+
+@router.post("/jobs/{id}/retry")
+async def retry(request: Request, id: str) -> JSONResponse:
+    """Queue a job that ended without a result once more."""
+    serving = serving_of(request)
+    return JSONResponse(told(request, _found(serving.queue.again(id), id), serving))
+
+
+@router.delete("/jobs/{id}")
+async def remove(request: Request, id: str) -> JSONResponse:
+    """Take an ended job and its pictures off the list."""
+    serving = serving_of(request)
+    known = _found(serving.queue.get(id), id)
+    if not known.ended:
+        raise ApiError(409, f"The job {id} has not ended; cancel it first.", "not_ended")
+    serving.remove(id)
+    return JSONResponse({"id": id, "object": "job", "deleted": True})
+
+
+@router.get("/files/{name}", name="file")
+async def file(request: Request, name: str) -> Response:
+    """A picture, by a name that only those know who were told."""
+    path = serving_of(request).pictures.path(name)
+    if path is None:
+        raise ApiError(404, "There is no such file.", "not_found")
+    headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "private, max-age=31536000, immutable"}
+    return FileResponse(path, media_type=TYPES[path.suffix[1:]], headers=headers)

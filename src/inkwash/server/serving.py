@@ -1,0 +1,348 @@
+"""What the server does, without HTTP: checks requests against what the models can do, makes jobs of them, and waits for their ends."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from inkwash.core.errors import DataError, nearest
+from inkwash.server.errors import ApiError, broken, invalid
+from inkwash.server.protocol import PUBLIC, Captioning, Edition, Enlargement, Generation, Styling, Variation, Wishes
+from inkwash.server.queue import CANCELLED, DONE, FAILED, INTERRUPTED, Job, Queue, QueueFull
+from inkwash.server.settings import ServerConfig
+from inkwash.server.store import Store, as_png, read_picture
+
+TICK = 0.02  # seconds between two looks at what the worker has changed, while somebody waits
+REST = 0.25  # while nobody does
+RANDOM = 2**31  # seeds that are drawn for who names none
+INTERPOLATED = ("lanczos", "bicubic", "bilinear", "nearest", "spline")  # ways of enlarging without a model
+UNSERVED = ("size", "tile", "overlap", "lora", "strength", "rounds")  # options that are a field of their own, or not for strangers
+
+
+class Serving:
+    """The answering side of the queue."""
+
+    def __init__(self, config: ServerConfig):
+        self.config = config
+        self.queue = Queue(config.folder / "queue.db", config.limits.queue)
+        self.pictures = Store(config.folder / "pictures")
+        self.uploads = Store(config.folder / "uploads")
+        self._events: dict[str, set[asyncio.Event]] = {}
+        self._seed = int(time.time() * 1e6) % RANDOM
+
+    # ---- models
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """What each model can do. Raises ApiError while they are being loaded."""
+        if not (known := self.queue.models()):
+            raise ApiError(503, "The models are being loaded; ask again in a moment.", "loading", headers={"Retry-After": "2"})
+        return known
+
+    def model(self, name: str | None, verb: str) -> tuple[str, dict[str, Any]]:
+        """The model of that name; the first that does this where none is named. Raises ApiError."""
+        models = self.models()
+        if name is None or (name not in models and name.startswith(PUBLIC)):
+            for known, facts in models.items():
+                if verb in facts["does"]:
+                    return known, facts
+            raise invalid(f"No model that is served here can {verb}.", "model", "model_not_found")
+        if name not in models:
+            raise ApiError(404, f"The model {name[:100]!r} is not served here; {nearest(name[:100], models)}", "model_not_found", "model")
+        if verb not in models[name]["does"]:
+            can = ", ".join(models[name]["does"]) or "nothing that is asked for here"
+            raise invalid(f"The model {name!r} cannot {verb}; it can {can}.", "model", "model_cannot")
+        return name, models[name]
+
+    # ---- requests that become jobs
+
+    def generate(self, asked: Generation, repeat: str | None = None) -> Job:
+        """Pictures of a prompt. Raises ApiError."""
+        name, facts = self.model(asked.model, "generate")
+        options = self._options(asked, facts)
+        request: dict[str, Any] = {"model": facts["path"], "n": self._count(asked), "seed": self._seed_of(asked), "options": options}
+        if facts["reads"]:
+            request["prompt"] = self._prompt(asked, needed=True)
+        else:
+            request["label"] = self._label(asked, name, facts)
+        if asked.background == "opaque" and facts["shape"][0] == 4:
+            request["background"] = "white"
+        size, scaled = self._size(asked, facts)
+        if size is not None:
+            request["size"] = list(size)
+        looks = options.get("steps") or facts["options"].get("steps", {}).get("default") or 14
+        payload = {"request": request, "partial_images": asked.partial_images or 0, "looks": looks, **self._delivery(asked, scaled)}
+        return self._submit("generate", name, payload, repeat)
+
+    def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
+        """Pictures made of a picture: where the mask is transparent, or all over. Raises ApiError."""
+        name, facts = self.model(asked.model, "edit")
+        if not images:
+            raise invalid("There is no picture to edit: send it as 'image'.", "image", "missing_required_parameter")
+        picture = self._picture(images[0], "image")
+        order = self._order(asked, name, facts, picture)
+        if mask is not None:
+            order["mask"] = self.uploads.put(as_png(self._mask(mask, picture.size)), "png")
+        elif (hole := _hole(picture, facts)) is not None:
+            order["mask"] = self.uploads.put(as_png(hole), "png")
+        elif asked.strength is not None:
+            order["options"]["strength"] = asked.strength
+        return self._edited("edit", name, facts, asked, order, picture, repeat, ignored=len(images) - 1)
+
+    def vary(self, asked: Variation, image: bytes | None, repeat: str | None = None) -> Job:
+        """Pictures like a picture. Raises ApiError."""
+        name, facts = self.model(asked.model, "edit")
+        if image is None:
+            raise invalid("There is no picture to vary: send it as 'image'.", "image", "missing_required_parameter")
+        picture = self._picture(image, "image")
+        order = self._order(asked, name, facts, picture)
+        order["options"]["strength"] = asked.strength
+        return self._edited("edit", name, facts, asked, order, picture, repeat)
+
+    def caption(self, asked: Captioning, image: bytes | None) -> Job:
+        """What is in a picture. Raises ApiError."""
+        name, facts = self.model(asked.model, "caption")
+        place = self._uploaded(image, "image")
+        options = asked.model_dump(include={"lang", "beams", "temperature"}, exclude_none=True)
+        return self._submit("caption", name, {"path": facts["path"], "image": place, "seed": asked.seed, "options": options})
+
+    def upscale(self, asked: Enlargement, image: bytes | None) -> Job:
+        """A picture made larger. Raises ApiError."""
+        if asked.model in INTERPOLATED:
+            name, path = asked.model, asked.model
+        else:
+            name, facts = self.model(asked.model, "upscale")
+            path = facts["path"]
+        picture = self._picture(image, "image")
+        if picture.width * picture.height * asked.scale**2 > self.config.limits.pixels:
+            raise invalid(f"The result would have more than {self.config.limits.pixels} pixels.", "scale")
+        payload = {"path": path, "image": self.uploads.put(as_png(picture), "png"), "scale": asked.scale}
+        return self._submit("upscale", name, payload | _files(asked))
+
+    def style(self, asked: Styling, image: bytes | None, painting: bytes | None) -> Job:
+        """A photograph in the style of a painting. Raises ApiError."""
+        places = {"image": self._uploaded(image, "image"), "style": self._uploaded(painting, "painting")}
+        options = {"strength": asked.strength, "keep_colour": asked.keep_colour, "steps": asked.steps}
+        return self._submit("style", "style", {**places, "options": options, **_files(asked)})
+
+    def _submit(self, kind: str, model: str, payload: dict[str, Any], repeat: str | None = None) -> Job:
+        try:
+            return self.queue.submit(kind, model, payload, repeat)
+        except QueueFull as full:
+            self.uploads.remove(uploads_of(payload))
+            raise ApiError(429, f"{full} Try again later.", "queue_full", headers={"Retry-After": str(round(full.seconds + 0.5))}) from None
+
+    # ---- parts of requests
+
+    def _count(self, asked: Wishes) -> int:
+        most = self.config.limits.images
+        if asked.n > most:
+            raise invalid(f"{asked.n} pictures are too many for one request; at most {most}.", "n")
+        return asked.n
+
+    def _seed_of(self, asked: Wishes) -> int:
+        if asked.seed is None:
+            self._seed = (self._seed * 1103515245 + 12345) % RANDOM  # another one for every request; it is told in the answer
+        return self._seed if asked.seed is None else asked.seed
+
+    def _prompt(self, asked: Wishes, needed: bool) -> str | None:
+        text, most = asked.prompt, self.config.limits.prompt
+        if text is not None and len(text) > most:
+            raise invalid(f"The prompt has {len(text)} characters; at most {most} are taken.", "prompt", "string_above_max_length")
+        if text is None or not text.strip():
+            if needed or text is not None:
+                raise invalid(
+                    "The prompt is empty: say what to draw.", "prompt", "missing_required_parameter" if text is None else "empty_string"
+                )
+            return None
+        return text
+
+    def _label(self, asked: Wishes, name: str, facts: dict[str, Any]) -> str | None:
+        """A prompt for a model that reads none: the name of one of its classes."""
+        text = (self._prompt(asked, needed=False) or "").strip()
+        classes = {c.lower(): c for c in facts["classes"]}
+        if not text or text.lower() in classes:
+            return classes.get(text.lower())
+        if not classes:
+            raise invalid(
+                f"The model {name!r} takes no prompt: it draws what it has seen. Leave the prompt out.", "prompt", "prompt_not_taken"
+            )
+        raise invalid(f"The model {name!r} reads a class and no sentence: one of {', '.join(facts['classes'])}.", "prompt", "unknown_class")
+
+    def _options(self, asked: Wishes, facts: dict[str, Any]) -> dict[str, Any]:
+        known = {k for k in facts["options"] if k not in UNSERVED}
+        options = asked.options()
+        for name in options:
+            if name not in known:
+                said = next(
+                    (
+                        public
+                        for public, own in {
+                            "num_inference_steps": "steps",
+                            "guidance_scale": "guidance",
+                            "negative_prompt": "negative",
+                        }.items()
+                        if own == name
+                    ),
+                    name,
+                )
+                raise invalid(f"Unknown parameter: {said[:100]!r}; {nearest(name[:100], known)}", said[:100], "unknown_parameter")
+        most = self.config.limits.steps
+        if isinstance(options.get("steps"), int) and options["steps"] > most:
+            raise invalid(f"{options['steps']} steps are too many; at most {most}.", "num_inference_steps")
+        return options
+
+    def _size(self, asked: Wishes, facts: dict[str, Any]) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """(height, width) that the model is asked for, None for its own, and (width, height) of the files, None for as made."""
+        wanted = asked.pixels()
+        _, height, width = facts["shape"]
+        if wanted is None or wanted == (width, height):
+            return None, None
+        if wanted[0] * wanted[1] > self.config.limits.pixels:
+            raise invalid(f"{asked.size} are too many pixels; at most {self.config.limits.pixels}.", "size")
+        if facts["kind"] == "pipeline" and wanted[0] % 8 == 0 and wanted[1] % 8 == 0:
+            return (wanted[1], wanted[0]), None
+        if self.config.sizes == "refuse":
+            raise invalid(f"The size {asked.size} is not possible; this model makes {width}x{height}.", "size", "invalid_size")
+        return None, wanted
+
+    def _delivery(self, asked: Wishes, scaled: tuple[int, int] | None) -> dict[str, Any]:
+        return _files(asked) | {"scaled_to": list(scaled) if scaled else None}
+
+    def _picture(self, data: bytes | None, what: str) -> Image.Image:
+        if not data:
+            raise invalid(f"There is no picture: send it as {what!r}.", what, "missing_required_parameter")
+        try:
+            return read_picture(data, self.config.limits.pixels, what)
+        except DataError as error:
+            raise invalid(str(error), what, "invalid_image") from None
+
+    def _mask(self, data: bytes, size: tuple[int, int]) -> Image.Image:
+        """White where the mask is transparent; of a mask without transparency, where it is white."""
+        mask = self._picture(data, "mask")
+        if mask.size != size:
+            raise invalid(
+                f"The mask is {mask.width}x{mask.height} and the picture {size[0]}x{size[1]}: they need the same size.",
+                "mask",
+                "invalid_mask",
+            )
+        if mask.mode == "RGBA" and mask.getchannel("A").getextrema()[0] < 255:
+            white = mask.getchannel("A").point(lambda a: 255 - a)
+        else:
+            white = mask.convert("L")
+        if white.getextrema()[1] <= 127:
+            raise invalid(
+                "The mask leaves nothing to be made: it is transparent, or white, where something new is wanted.", "mask", "invalid_mask"
+            )
+        return white
+
+    def _uploaded(self, data: bytes | None, what: str) -> str:
+        return self.uploads.put(as_png(self._picture(data, what)), "png")
+
+    def _order(self, asked: Wishes, name: str, facts: dict[str, Any], picture: Image.Image) -> dict[str, Any]:
+        """An `Edit` of the picture."""
+        order: dict[str, Any] = {"n": self._count(asked), "seed": self._seed_of(asked), "options": self._options(asked, facts)}
+        if facts["reads"]:
+            order["prompt"] = self._prompt(asked, needed=False)
+        else:
+            order["label"] = self._label(asked, name, facts)
+        order["image"] = self.uploads.put(as_png(picture), "png")
+        return {k: v for k, v in order.items() if v is not None}
+
+    def _edited(
+        self, kind: str, name: str, facts: dict, asked: Wishes, order: dict, picture: Image.Image, repeat: str | None, ignored: int = 0
+    ) -> Job:
+        _, scaled = self._size(asked, facts)
+        if asked.size == "auto" and list(picture.size) != facts["shape"][:0:-1]:
+            scaled = picture.size  # as large as it came
+        payload = {"path": facts["path"], "edit": order, "ignored": ignored, **self._delivery(asked, scaled)}
+        return self._submit(kind, name, payload, repeat)
+
+    # ---- waiting
+
+    async def pump(self) -> None:
+        """Wake who waits for a job when it has changed; runs as long as the server does."""
+        version, changed = self.queue.version(), self.queue.now()
+        while True:
+            await asyncio.sleep(TICK if self._events else REST)
+            now = self.queue.version()
+            latest = self.queue.now()
+            if now == version and latest == changed:
+                continue
+            for job in self.queue.since(changed):
+                for event in self._events.get(job.id, ()):
+                    event.set()
+            version, changed = now, latest
+
+    async def follow(self, id: str) -> AsyncIterator[Job]:
+        """A job as it is, and again whenever it has changed, until it has ended."""
+        event = asyncio.Event()
+        self._events.setdefault(id, set()).add(event)
+        try:
+            while (job := self.queue.get(id)) is not None:
+                event.clear()
+                yield job
+                if job.ended:
+                    return
+                await event.wait()
+        finally:
+            self._events[id].discard(event)
+            if not self._events[id]:
+                del self._events[id]
+
+    async def end(self, job: Job) -> Job:
+        """A job when it is done. Raises ApiError for one that ends otherwise, or not in time: it goes on, and can be asked for."""
+        try:
+            async with asyncio.timeout(self.config.limits.seconds):
+                async for now in self.follow(job.id):
+                    job = now
+        except TimeoutError:
+            raise ApiError(503, f"The job {job.id} is not done yet; ask for it at /v1/jobs/{job.id}.", "timeout") from None
+        return done(job)
+
+    def remove(self, id: str) -> Job | None:
+        """An ended job and its files."""
+        job = self.queue.forget(id)
+        if job is not None:
+            self.uploads.remove(uploads_of(job.payload))
+            self.pictures.remove([*job.previews, *(p["file"] for p in (job.result or {}).get("pictures", []))])
+        return job
+
+
+def done(job: Job) -> Job:
+    """The job, which is done. Raises ApiError for one that ended otherwise."""
+    if job.state == FAILED and job.error["fault"] == "user":
+        raise invalid(job.error["message"], None, "invalid_request")
+    if job.state == FAILED:
+        raise broken(job.error["message"])
+    if job.state == CANCELLED:
+        raise ApiError(409, f"The job {job.id} was cancelled.", "cancelled", headers={"x-should-retry": "false"})
+    if job.state == INTERRUPTED:
+        raise broken(f"The job {job.id} was interrupted as the server stopped; queue it again at /v1/jobs/{job.id}/retry.")
+    assert job.state == DONE
+    return job
+
+
+def uploads_of(payload: dict[str, Any]) -> list[str]:
+    """Names of the uploads that a job was given."""
+    places = [payload.get("image"), payload.get("style"), *(payload.get("edit", {}).get(k) for k in ("image", "mask"))]
+    return [p for p in places if p]
+
+
+def _files(asked: Wishes | Enlargement | Styling) -> dict[str, Any]:
+    return {"format": asked.output_format or "png", "compression": asked.output_compression}
+
+
+def _hole(picture: Image.Image, facts: dict[str, Any]) -> Image.Image | None:
+    """White where the picture itself is transparent, for models whose pictures are not: the older dialect's way of masking."""
+    if picture.mode != "RGBA" or facts["shape"][0] == 4 or picture.getchannel("A").getextrema()[0] > 127:
+        return None
+    return picture.getchannel("A").point(lambda a: 255 - a)
+
+
+def folder_of(config: ServerConfig) -> Path:
+    """The server's folder, made."""
+    config.folder.mkdir(parents=True, exist_ok=True)
+    return config.folder

@@ -1,0 +1,165 @@
+"""The worker: the one process that owns the device. It takes jobs off the queue, those that are alike together, and notes their ends.
+
+It lives as long as its standard input stays open, which whoever started it holds: a server that is killed takes its worker along. A lock
+on a file keeps a second one waiting until the first is gone.
+
+    python -m inkwash.server.worker FOLDER
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, InkwashError
+from inkwash.core.model import watched
+from inkwash.inference.runner import Request, Runner
+from inkwash.server.describe import described
+from inkwash.server.lock import Lock
+from inkwash.server.making import MAKERS, Made, deliver, preview
+from inkwash.server.queue import CANCELLED, DONE, FAILED, Job, Queue
+from inkwash.server.settings import ServerConfig
+from inkwash.server.store import Store
+
+IDLE = 0.01  # seconds between two looks at the queue
+NOTE = 0.1  # seconds between two notes of progress
+TOGETHER = 64  # images that are made at once, at most
+
+
+class Stopped(Exception):
+    """All jobs of a round were cancelled."""
+
+
+class Worker:
+    """Runs rounds: one job, or several that are alike."""
+
+    def __init__(self, config: ServerConfig):
+        self.config = config
+        self.queue = Queue(config.folder / "queue.db", config.limits.queue)
+        self.store, self.uploads = Store(config.folder / "pictures"), Store(config.folder / "uploads")
+        self.runner = Runner(config.device, config.precision)
+
+    def start(self) -> None:
+        """Load the models and note what they can do. Raises InkwashError for one that cannot be loaded."""
+        self.queue.interrupt(training=False)
+        models = {path: self.runner.model(path) for path in self.config.models}
+        if len({loaded.name for loaded in models.values()}) < len(models):
+            raise ConfigError("Two of the models have the same name: serve them from folders of different names.")
+        self.queue.describe({loaded.name: described(loaded, path) for path, loaded in models.items()})
+
+    def round(self) -> bool:
+        """Work on what waits longest, and what can be made together with it. Returns whether there was anything."""
+        waiting = self.queue.waiting()
+        if not waiting:
+            return False
+        jobs = self.queue.claim([job.id for job in self._alike(waiting)])
+        if jobs:
+            self._work(jobs)
+        return True
+
+    def _alike(self, waiting: list[Job]) -> list[Job]:
+        first, *others = waiting
+        if first.kind != "generate":
+            return [first]
+        together, request = [first], Request.parse(first.payload["request"])
+        images = request.n
+        for job in others:
+            if job.kind != "generate" or job.payload.get("partial_images"):
+                continue
+            other = Request.parse(job.payload["request"])
+            if images + other.n <= TOGETHER and self.runner.alike(request, other):
+                together, images = [*together, job], images + other.n
+        return [first] if first.payload.get("partial_images") else together
+
+    def _work(self, jobs: list[Job]) -> None:
+        try:
+            with watched(self._look(jobs[0])) if jobs[0].payload.get("partial_images") else nullcontext():
+                made = MAKERS[jobs[0].kind](self.runner, self.uploads, jobs, self._noting([job.id for job in jobs]))
+            results = [self._delivered(job, own) for job, own in zip(jobs, made)]
+        except Stopped:
+            results = [(CANCELLED, None, None)] * len(jobs)
+        except InkwashError as error:
+            if len(jobs) > 1:  # one of them cannot be served: each for itself, so that it harms no other
+                for job in jobs:
+                    self._work([job])
+                return
+            results = [(FAILED, None, {"message": str(error), "fault": "user"})]
+        except Exception as error:  # a bug of ours must not take the other jobs along
+            traceback.print_exc()
+            told = {"message": f"The worker failed: {type(error).__name__}. The server's log says more.", "fault": "server"}
+            results = [(FAILED, None, told)] * len(jobs)
+        for job, (state, result, error) in zip(jobs, results):
+            self.queue.finish(job.id, state, result, error)
+
+    def _delivered(self, job: Job, made: Made) -> tuple[str, dict[str, Any] | None, None]:
+        if self.queue.get(job.id).cancel:
+            return CANCELLED, None, None
+        return DONE, deliver(job.payload, made, self.store), None
+
+    def _noting(self, ids: list[str]) -> Callable[[int, int], None]:
+        """What notes the progress of jobs now and then, and stops when all of them are cancelled."""
+        last = 0.0
+
+        def on_step(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last < NOTE and done < total:
+                return
+            last = time.monotonic()
+            if len(self.queue.progress(ids, done, total)) == len(ids):
+                raise Stopped
+
+        return on_step
+
+    def _look(self, job: Job) -> Callable[[Callable[[], Tensor]], None]:
+        """What keeps as many previews of a job's first picture as were asked for, evenly over its steps."""
+        most, steps, files, at = job.payload["partial_images"], job.payload.get("looks", 14), [], 0
+
+        def look(images: Callable[[], Tensor]) -> None:
+            nonlocal at
+            at += 1
+            if len(files) < most and at >= 1 + len(files) * steps / most:
+                files.append(preview(images()[0], job.payload, self.store))
+                self.queue.preview(job.id, files)
+
+        return look
+
+
+def watch_parent() -> None:
+    """End this process when its standard input ends, whatever it is doing."""
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Serve the folder named on the command line, whose server.json says how."""
+    folder = Path(sys.argv[1])
+    watch_parent()
+    config = ServerConfig.parse(json.loads((folder / "server.json").read_text(encoding="utf-8")))
+    with Lock(folder / "worker.lock", wait=True):
+        worker = Worker(config)
+        try:
+            worker.start()
+        except InkwashError as error:
+            print(f"inkwash: {error}", file=sys.stderr)
+            sys.exit(2)
+        print("ready", flush=True)
+        while True:
+            if not worker.round():
+                time.sleep(IDLE)
+
+
+if __name__ == "__main__":
+    main()
