@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 SHARE = 0.06  # of the short side: 5 % is asked for, and the faint outermost row of pixels should not be counted on
 SMALLEST = 14  # pixels, where the picture has room for them: 生 has four levels to tell apart
 RIM, PEN = 0.09, 0.1  # of the height
+LEAST_RIM = 1.5  # pixels
 GAP = 0.2
 Stroke = tuple[tuple[float, float], ...]
 # Width, and strokes from (0, 0) at the upper left to (1, 1): every glyph reaches from the top to the bottom.
@@ -48,10 +49,10 @@ def height_of(width: int, height: int) -> int:
 
 
 def letters(height: int, rim: float = 0.0) -> Image.Image:
-    """The four glyphs, `height` pixels high, as a mask with a margin of RIM around them. rim: how much thicker, in heights."""
+    """The four glyphs, `height` pixels high, as a mask with a margin for a rim around them. rim: how much thicker, in pixels."""
     fine = 8 if height < 64 else 4  # drawn larger and shrunk: smooth edges
     h, pen = height * fine, max(PEN * height, 1.0) * fine
-    margin, extra = math.ceil(RIM * height + 1) * fine, rim * h
+    margin, extra = math.ceil(max(RIM * height, LEAST_RIM) + 1) * fine, rim * fine
     widths = [max(width * h, pen) for width, _ in GLYPHS]
     across = math.ceil((sum(widths) + GAP * h * (len(GLYPHS) - 1)) / fine) * fine
     canvas = Image.new("L", (across + 2 * margin, h + 2 * margin))
@@ -74,9 +75,10 @@ def _line(draw: ImageDraw.ImageDraw, at: list[tuple[float, float]], pen: float) 
 def marked(picture: Image.Image) -> Image.Image:
     """A copy with the mark in its lower right corner. Modes L, RGB and RGBA; where it lies, a transparent picture is not."""
     out, height = picture.copy(), height_of(*picture.size)
-    core, rim = letters(height), letters(height, RIM).point(lambda v: v * 200 // 255)
+    core, rim = letters(height), letters(height, max(RIM * height, LEAST_RIM)).point(lambda v: v * 220 // 255)
     edge = max(0, round(0.02 * min(picture.size)) - 1)
-    corner = tuple(max(0, side - edge - own) for side, own in zip(picture.size, core.size))
+    room = [side - own for side, own in zip(picture.size, core.size)]
+    corner = tuple(r - min(edge, r) if r > 0 else r // 2 for r in room)
     bright, dark = {"L": (255, 0), "RGB": ((255,) * 3, (0,) * 3), "RGBA": ((255,) * 4, (0, 0, 0, 255))}[picture.mode]
     out.paste(dark, (*corner, *_end(corner, rim)), rim)
     out.paste(bright, (*corner, *_end(corner, core)), core)
