@@ -238,7 +238,7 @@ def arithmetic(
     plus: Annotated[str, typer.Option("--plus", help="A folder of pictures that have something.", show_default=False)],
     minus: Annotated[str, typer.Option("--minus", help="A folder of pictures that have it not.", show_default=False)],
     on: Annotated[str, typer.Option("--on", help="The picture that gets it.", show_default=False)],
-    out: Annotated[str, typer.Option("--out", help="A PNG file, or a folder.")],
+    out: Annotated[str, typer.Option("--out", help="A PNG, JPEG or WebP file, or a folder.")],
     amount: Annotated[float, typer.Option("--amount", help="How much of it; below 0 takes it away.")] = 1.0,
     label: Annotated[str | None, typer.Option("--class", help="The class, where the model has classes.")] = None,
     device: Device = "auto",

@@ -81,7 +81,7 @@ def carried(*paths: str) -> Traces:
 
     Damaged data about a picture do not hinder its edit, unless a label is in them, which must not get lost: DataError.
     """
-    kept = [_kept(Path(path)) for path in paths]
+    kept = [_kept(Path(path)) for path in paths] or [Traces()]
     first, source = kept[0], kept[0].source
     if first.generated == TRAINED and any(t.generated != TRAINED for t in kept):
         source = COMPOSITE
