@@ -81,7 +81,7 @@ def _picture(path: Path, json: bool) -> None:
     told = {"source": traces.source, "label": traces.label, "labels": len(traces.labels) or None}
     told = {k: v for k, v in told.items() if v is not None}
     if traces.signed:
-        told["c2pa"] = checked(path.read_bytes(), traces.mime) or {"state": "not checked"}
+        told["c2pa"] = checked(traces.data, traces.mime) or {"state": "not checked"}
     if not facts and not told:
         return tell({"picture": str(path), "made_by": None}, json, [f"{path} does not say what made it."])
     record = {"picture": str(path), **facts, **({"provenance": told} if told else {})}

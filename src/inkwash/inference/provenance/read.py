@@ -19,7 +19,7 @@ IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 # Only these are tried, whatever a file is called.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000", "QOI")
 TRAINED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
-_SAYS_LITTLE = ("Steps: ", "Seed: ", "Version: Inkwash")  # a camera's comment has none of these
+_TELLING = ("Steps: ", "Seed: ", "Version: Inkwash")  # a camera's comment has none of these
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,13 @@ def _mime(data: bytes) -> str:
 def _traces(found: Pieces, data: bytes, mime: str) -> Traces:
     texts = dict(found.texts)
     comments = [comment for block in found.exif if (comment := exif.comment(block))]
-    told = {name: [v for p in found.xmp for v in xmp.values(p, name)] for name in (xmp.FACTS, xmp.SOURCE, xmp.LABEL)}
-    facts = [_facts(text) for text in ([texts[CHUNK]] if CHUNK in texts else []) + told[xmp.FACTS]]
-    labels = [*told[xmp.LABEL], *(text for key, text in found.texts if key == "AIGC")]
-    labels += [c for c in comments if c.lstrip().startswith('{"AIGC"')]
-    says = [c for c in comments if any(word in c for word in _SAYS_LITTLE)]
-    source = next((s.removeprefix(IPTC).removeprefix(IPTC.replace("http:", "https:")) for s in told[xmp.SOURCE]), None)
+    packets = [xmp.values(packet, xmp.FACTS, xmp.SOURCE, xmp.LABEL) for packet in found.xmp]
+    in_xmp, sources, labels = ([value for packet in packets for value in packet[i]] for i in range(3))
+    facts = [_facts(text) for text in ([texts[CHUNK]] if CHUNK in texts else []) + in_xmp]
+    labels += [text for key, text in found.texts if key == "AIGC"]
+    labels += [c for c in comments if c.lstrip().startswith(('{"AIGC"', '{"Label"'))]
+    says = [c for c in comments if any(word in c for word in _TELLING)]
+    source = next((s.removeprefix(IPTC).removeprefix(IPTC.replace("http:", "https:")) for s in sources), None)
     return Traces(
         facts=next((f for f in facts if f is not None), None),
         parameters=texts.get("parameters") or next(iter(says), None),

@@ -42,9 +42,10 @@ def packet(properties: dict[str, str]) -> bytes:
     return f'<?xpacket begin="\ufeff" id="{_ID}"?>{body}<?xpacket end="w"?>'.encode()
 
 
-def values(data: bytes, name: str) -> list[str]:
-    """Every value that a packet has of a property, as an element or as an attribute. Raises DataError where it cannot be read."""
-    return [text for element in _root(data).iter() for text in _of(element, name)]
+def values(data: bytes, *names: str) -> list[list[str]]:
+    """For each property named, every value that a packet has, as an element or as an attribute. Raises DataError if it cannot be read."""
+    elements = list(_root(data).iter())
+    return [[text for element in elements for text in _of(element, name)] for name in names]
 
 
 def _of(element: ElementTree.Element, name: str) -> Iterator[str]:
