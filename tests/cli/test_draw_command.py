@@ -94,7 +94,7 @@ def test_what_cannot_be_drawn_is_one_sentence(refused, reader, tmp_path):
     assert "not a size" in said("a picture", "--model", reader, "--size", "big")
     assert "do not fit into one file" in refused("draw", "a picture", "--model", reader, "-n", 2, "--out", tmp_path / "a.png")
     assert "80 x 512 is not possible at once: at most 64 x 64" in said("a picture", "--model", reader, "--size", "80x512")
-    assert "Results are PNG files" in refused("draw", "a picture", "--model", reader, "--out", tmp_path / "a.jpg")
+    assert "PNG, JPEG or WebP" in refused("draw", "a picture", "--model", reader, "--out", tmp_path / "a.gif")
     assert "prompt is empty" in said(" ", "--model", reader, "--maps", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from inkwash import __version__
 from inkwash.core.errors import DataError, FileError
 from inkwash.core.pixels import from_uint8
-from inkwash.inference.pictures import from_picture, grid, parameters, read_facts, save_png, to_pil
+from inkwash.inference.pictures import from_picture, grid, read_facts, save_picture, save_png, to_pil
 
 FACTS = {"seed": 7, "class": '猫, "Katze"', "model": "水墨 run", "steps": 20, "guidance": 1.5, "clamp": True, "nothing": None}
 
@@ -33,13 +34,16 @@ def test_facts_go_round_in_any_language(tmp_path):
     assert read_facts(tmp_path / "a.png") == FACTS
     with Image.open(tmp_path / "a.png") as picture:
         text = picture.text["parameters"]
-    assert text == '猫, "Katze"\nSeed: 7, Model: 水墨 run, Steps: 20, Guidance: 1.5, Clamp: True'
-    assert set(Image.open(tmp_path / "a.png").text) == {"parameters", "inkwash"}
+    assert text == f'猫, "Katze"\nSteps: 20, CFG scale: 1.5, Seed: 7, Model: 水墨 run, Clamp: True, Version: Inkwash {__version__}'
+    assert set(Image.open(tmp_path / "a.png").text) == {"parameters", "inkwash", "XML:com.adobe.xmp"}
 
 
-def test_parameters_as_other_programs_write_them():
-    assert parameters({"prompt": "a cat", "seed": 1, "class": "cat"}) == "a cat\nSeed: 1"
-    assert parameters({"seed": 1, "model_name": "x"}) == "Seed: 1, Model name: x"
+@pytest.mark.parametrize("name, kind", [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.JPEG", "JPEG"), ("a.webp", "WEBP"), ("a", "PNG")])
+def test_a_name_says_the_format(name, kind, tmp_path):
+    save_picture(tmp_path / name, image(3, 8, 8), FACTS)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.format == kind
+    assert read_facts(tmp_path / name) == FACTS
 
 
 def test_foreign_pictures(tmp_path):

@@ -8,7 +8,8 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.files import make_folder
 from inkwash.inference.captions import describe, looked, writer_of
 from inkwash.inference.load import load
-from inkwash.inference.pictures import save_png
+from inkwash.inference.pictures import save_picture
+from inkwash.inference.provenance.read import carried
 
 
 def run(
@@ -26,7 +27,8 @@ def run(
         make_folder(place.parent if len(found) == 1 and place.suffix == ".png" else place)
         for i, (path, (x, written)) in enumerate(zip(pictures, found)):
             file = place if len(found) == 1 and place.suffix == ".png" else place / f"{i:05d}-{Path(path).stem}.png"
-            save_png(file, looked(x, written), {"prompt": written.text, "model": loaded.name, "of": Path(path).name})
+            told = {"prompt": written.text, "model": loaded.name, "of": Path(path).name}
+            save_picture(file, looked(x, written), told, original=carried(path))
             wrote.append(str(file))
     rows = [
         {"picture": path, "text": w.text, "words": list(w.words), "nats": w.nats and round(w.nats, 4)}

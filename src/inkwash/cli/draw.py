@@ -4,16 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.cli.common import pairs, progress, size_of, tell, user_code
+from inkwash.cli.pictures import one_file
 from inkwash.cli.sample import deliver
-from inkwash.core.errors import ConfigError, FileError
+from inkwash.core.errors import FileError
 from inkwash.core.files import make_folder
-from inkwash.data.decode import SUFFIXES
 from inkwash.inference.captions import looked
 from inkwash.inference.maps import word_maps
-from inkwash.inference.pictures import save_png
+from inkwash.inference.pictures import save_picture
 from inkwash.inference.runner import Request, Runner
-
-SUFFIX = ".png"
 
 
 def run(
@@ -22,9 +20,8 @@ def run(
     """One picture into a file, or into a folder with the others and a grid."""
     user_code(how["code"])
     place, runner = Path(out), Runner(how["device"], how["precision"], how["download"])
-    if place.suffix.lower() in SUFFIXES and place.suffix.lower() != SUFFIX:
-        raise ConfigError(f"Results are PNG files, which lose nothing: write --out {place.with_suffix(SUFFIX)}.")
-    if place.suffix.lower() == SUFFIX and n > 1:
+    alone = one_file(place)
+    if alone and n > 1:
         raise FileError(f"{n} pictures do not fit into one file: name a folder with --out.")
     chosen = {key: how[key] for key in ("judge", "of", "background")}
     request = Request(model=model, n=n, seed=seed, prompt=prompt, size=size_of(size), options={**named, **pairs(options)}, **chosen)
@@ -38,14 +35,15 @@ def run(
         sized = {} if request.size is None else {"size": request.size}
         image, seen = word_maps(runner.model(model), prompt, seed, **request.options, **sized)
         make_folder(Path(how["maps"]).parent)
-        save_png(Path(how["maps"]), looked(image, seen), {"prompt": prompt, "model": runner.model(model).name, "seed": seed})
+        told = {"prompt": prompt, "model": runner.model(model).name, "seed": seed}
+        save_picture(Path(how["maps"]), looked(image, seen), told, how["given"])
         note.append(f"see {how['maps']}")
-    if place.suffix.lower() != SUFFIX:
-        return deliver(runner, request, place, how["json"], said, note)
+    if not alone:
+        return deliver(runner, request, place, how["json"], how["given"], said, note)
     with progress("drawing") as on_step:
         (result,) = runner.run([request], on_step)
     make_folder(place.parent)
-    save_png(place, result.images[0], result.facts[0])
+    save_picture(place, result.images[0], result.facts[0], how["given"])
     if word := result.facts[0].get("doubted"):
         note.append(f"{result.facts[0]['judge']} would not say {word!r} of it: no drawing fits better, of all that were made.")
     record = {"wrote": str(place), "images": 1, "seconds": round(result.seconds, 3), "facts": result.facts[0], **said}

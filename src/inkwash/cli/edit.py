@@ -8,7 +8,8 @@ import torch
 from inkwash.cli.common import pairs, progress, sides, tell, user_code
 from inkwash.core.files import make_folder
 from inkwash.inference.edit import Edit
-from inkwash.inference.pictures import grid, save_png
+from inkwash.inference.pictures import grid, save_picture
+from inkwash.inference.provenance.read import carried
 from inkwash.inference.runner import Runner
 
 IN_GRID = 98
@@ -23,14 +24,15 @@ def run(model: str, out: str, wishes: dict[str, Any], extend: str | None, named:
         wishes["extend"] = sides(extend)
     named = {k: v for k, v in named.items() if v is not None}
     order = Edit.parse({**wishes, "options": {**named, **pairs(options)}})
+    original = carried(order.image, *([order.to] if order.to else []))
     with progress("editing") as on_step:
         result, seen = runner.edit(model, order, on_step)
     make_folder(place)
     for i, (image, facts) in enumerate(zip(result.images, result.facts)):
-        save_png(place / f"{i:05d}.png", image, facts)
+        save_picture(place / f"{i:05d}.png", image, facts, more["given"], original)
     shown = torch.cat([torch.stack(seen), result.images[:IN_GRID]])
     labels = ["image", "mask"][: len(seen)] + [str(s) for s in result.seeds[:IN_GRID]]
-    save_png(place / "grid.png", grid(shown, labels=labels), {**result.facts[0], "seed": order.seed})
+    save_picture(place / "grid.png", grid(shown, labels=labels), {**result.facts[0], "seed": order.seed}, more["given"], original)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": order.n, "seconds": round(result.seconds, 3)}
     lines = [f"wrote {order.n} images and grid.png to {place} ({result.seconds:.1f} s)", f"see {place / 'grid.png'}"]
     tell({**record, "facts": result.facts[0]}, more["json"], lines)

@@ -12,7 +12,8 @@ from inkwash.core.files import make_folder
 from inkwash.inference.latents import Sum, Walk, arithmetic, traverse
 from inkwash.inference.latents import interpolate as interpolated
 from inkwash.inference.load import Loaded, load
-from inkwash.inference.pictures import grid, save_png
+from inkwash.inference.pictures import grid, save_picture
+from inkwash.inference.provenance.read import Traces, carried
 
 
 def opened(model: str, device: str, code: str | None) -> Loaded:
@@ -37,9 +38,10 @@ def interpolate(model: str, start: str, to: str | None, dims: int, n: int, how: 
         **({"to": Path(to).name, "how": how} if to else {"dims": dims}),
     }
     make_folder(place)
+    original = carried(start, *([to] if to else []))
     for i, image in enumerate(images):
-        save_png(place / f"{i:05d}.png", image, facts | {"step": i})
-    _finish(images, columns, place / "grid.png", facts, len(images), more["json"])
+        save_picture(place / f"{i:05d}.png", image, facts | {"step": i}, original=original)
+    _finish(images, columns, place / "grid.png", facts, original, more["json"])
 
 
 def sums(model: str, plus: str, minus: str, on: str, amount: float, label: str | None, out: str, more: dict) -> None:
@@ -58,12 +60,13 @@ def sums(model: str, plus: str, minus: str, on: str, amount: float, label: str |
         "minus": Path(minus).name,
         "amount": amount,
     }
-    save_png(place, made[0], facts)
+    save_picture(place, made[0], facts, original=carried(on))
     tell({"wrote": str(place), "facts": facts}, more["json"], [f"wrote {place}"])
 
 
-def _finish(images: Tensor, columns: int | None, path: Path, facts: dict, count: int, json: bool) -> None:
-    save_png(path, grid(torch.as_tensor(images), columns), facts)
+def _finish(images: Tensor, columns: int | None, path: Path, facts: dict, original: Traces, json: bool) -> None:
+    count = len(images)
+    save_picture(path, grid(torch.as_tensor(images), columns), facts, original=original)
     tell(
         {"wrote": str(path.parent), "grid": str(path), "images": count, "facts": facts},
         json,

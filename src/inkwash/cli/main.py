@@ -1,11 +1,11 @@
 """The command `inkwash`: verbs in four groups. Nothing heavy is imported before a verb needs it."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from inkwash.cli import serve
+from inkwash.cli import flags, serve
 from inkwash.cli.flags import Background, Code, Device, Download, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps
 
 MAKE, CHANGE, MEASURE, DESCRIBE = "Make", "Change", "Measure", "Describe"
@@ -30,13 +30,14 @@ def start(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command(rich_help_panel=MAKE)
+@flags.labelled
 def draw(
     prompt: Annotated[str, typer.Argument(help="What to draw, in English, in Chinese, or in both.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture; the next ones count up.")] = 0,
     size: Annotated[str | None, typer.Option("--size", help="64, or width x height as 96x64.", show_default=False)] = None,
     model: Annotated[str, typer.Option("--model", help="A model by name, a run, or a folder or hub name of diffusers.")] = "scenes-64",
-    out: Annotated[str, typer.Option("--out", help="A PNG file for one picture, or a folder.")] = "drawn",
+    out: Annotated[str, typer.Option("--out", help="A PNG, JPEG or WebP file for one picture, or a folder.")] = "drawn",
     negative: Annotated[str | None, typer.Option("--negative", help="What not to draw.", show_default=False)] = None,
     maps: Annotated[str | None, typer.Option("--maps", help="A PNG file: where each word was looked up.", show_default=False)] = None,
     judge: Annotated[str | None, typer.Option("--judge", help="A run of clip or caption: it keeps the best.", show_default=False)] = None,
@@ -51,25 +52,21 @@ def draw(
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Draw what is written."""
     from inkwash.cli.draw import run
 
-    named = {"negative": negative, "solver": solver, "steps": steps, "guidance": guidance}
-    named = {k: v for k, v in named.items() if v is not None}
+    named = flags.said(negative=negative, solver=solver, steps=steps, guidance=guidance)
     how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
-    how |= {"judge": judge, "of": of, "background": background, "maps": maps}
+    how |= {"judge": judge, "of": of, "background": background, "maps": maps, "given": given}
     run(prompt, model, out, n, seed, size, named, option or [], how)
 
 
 @app.command(rich_help_panel=MAKE)
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(help="A recipe (`inkwash show recipes`), or FILE.py:FUNCTION; none with --resume.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="A folder of images, zip, tar, .npz, IDX, hf:NAME, scenes, digits or moving.")
-    ] = None,
+    recipe: flags.Recipe = None,
+    data: flags.Data = None,
     data_b: Annotated[str | None, typer.Option("--data-b", help="The other kind of picture, for cyclegan.", show_default=False)] = None,
     out: Out = "runs/run",
     setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
@@ -89,6 +86,7 @@ def train(
 
 
 @app.command(rich_help_panel=MAKE)
+@flags.labelled
 def sample(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     out: Out,
@@ -105,42 +103,42 @@ def sample(
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Make images with a trained model: one PNG an image, and grid.png."""
     from inkwash.cli.sample import run
 
-    named = {"solver": solver, "steps": steps, "guidance": guidance}
-    named = {k: v for k, v in named.items() if v is not None}
-    run(model, out, n, label, seed, size, named, option or [], batch, precision, device, code, json)
+    named = flags.said(solver=solver, steps=steps, guidance=guidance)
+    run(model, out, n, label, seed, size, named, option or [], batch, precision, device, code, json, given)
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def upscale(
     picture: Annotated[list[str], typer.Argument(help="Files to enlarge.")],
     out: Annotated[str, typer.Option("--out", help="A file for one picture, a folder for several.")],
     scale: Annotated[int, typer.Option("--scale", min=2, max=16, help="How many times larger.")] = 4,
-    model: Annotated[
-        str,
-        typer.Option("--model", help="A model by name, its run, a pipeline of diffusers, or nearest, bilinear, bicubic, lanczos, spline."),
-    ] = "upscaler",
+    model: flags.Enlarger = "upscaler",
     tile: Annotated[str, typer.Option("--tile", help="Side of a piece of the picture, in its pixels, or auto.")] = "auto",
     prompt: Annotated[str | None, typer.Option("--prompt", help="What a pipeline is told.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of a pipeline.", show_default=False)] = None,
     allow_download: Download = False,
     device: Device = "auto",
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Make pictures larger, of any size, in little memory."""
     from inkwash.cli.pictures import upscale as run
 
-    run(picture, out, scale, model, tile, device, json, allow_download, prompt, steps)
+    run(picture, out, scale, model, tile, device, json, allow_download, prompt, steps, given)
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def style(
     picture: Annotated[str, typer.Argument(help="The photograph.")],
     painting: Annotated[str, typer.Option("--style", help="The picture whose style it takes.", show_default=False)],
-    out: Annotated[str, typer.Option("--out", help="A PNG file, or a folder.")],
+    out: Annotated[str, typer.Option("--out", help="A PNG, JPEG or WebP file, or a folder.")],
     strength: Annotated[float, typer.Option("--strength", min=0, help="How much the style counts.")] = 1.0,
     keep_colour: Annotated[bool, typer.Option("--keep-colour", help="Paint the brightness only.")] = False,
     size: Annotated[int | None, typer.Option("--size", min=16, help="Long side of the result, in pixels.", show_default=False)] = None,
@@ -148,14 +146,16 @@ def style(
     option: Annotated[list[str] | None, typer.Option("-o", help="steps, optimizer, smooth, coarse or lr, as key=value.")] = None,
     device: Device = "auto",
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Paint a photograph in the style of another picture."""
     from inkwash.cli.style import run
 
-    run(picture, painting, out, strength, keep_colour, size, network, option or [], device, json)
+    run(picture, painting, out, strength, keep_colour, size, network, option or [], device, json, given)
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def translate(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     picture: Annotated[list[str], typer.Argument(help="Files to translate.")],
@@ -166,14 +166,16 @@ def translate(
     tile: Annotated[str, typer.Option("--tile", help="Side of a piece of the picture, in pixels, or auto.")] = "auto",
     device: Device = "auto",
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Make one kind of picture into another."""
     from inkwash.cli.pictures import translate as run
 
-    run(model, picture, out, to, tile, device, json)
+    run(model, picture, out, to, tile, device, json, given)
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def edit(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     image: Annotated[str, typer.Option("--image", help="The picture to start from.", show_default=False)],
@@ -198,6 +200,7 @@ def edit(
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Change a picture with a diffusion model: repaint, inpaint, extend, vary, make it another class, or lead it over to another one."""
     from inkwash.cli.edit import run
@@ -205,7 +208,7 @@ def edit(
     wishes = {"image": image, "prompt": prompt, "mask": mask, "to": to, "vary": vary, "label": label, "was": was}
     wishes |= {"n": n, "seed": seed, "keep_size": keep_size}
     named = {"strength": strength, "solver": solver, "steps": steps, "guidance": guidance}
-    how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download}
+    how = {"precision": precision, "device": device, "code": code, "json": json, "download": allow_download, "given": given}
     run(model, out, wishes, extend, named, option or [], how)
 
 
@@ -235,7 +238,7 @@ def arithmetic(
     plus: Annotated[str, typer.Option("--plus", help="A folder of pictures that have something.", show_default=False)],
     minus: Annotated[str, typer.Option("--minus", help="A folder of pictures that have it not.", show_default=False)],
     on: Annotated[str, typer.Option("--on", help="The picture that gets it.", show_default=False)],
-    out: Annotated[str, typer.Option("--out", help="A PNG file, or a folder.")],
+    out: Annotated[str, typer.Option("--out", help="A PNG, JPEG or WebP file, or a folder.")],
     amount: Annotated[float, typer.Option("--amount", help="How much of it; below 0 takes it away.")] = 1.0,
     label: Annotated[str | None, typer.Option("--class", help="The class, where the model has classes.")] = None,
     device: Device = "auto",
@@ -297,13 +300,7 @@ def evaluate(
     what: Annotated[str, typer.Argument(help="A run, a model folder, or a folder of images.")],
     data: Annotated[str, typer.Option("--data", help="The data to measure against.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images.")] = 10000,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics",
-            help="Some of fd, kid, prdc, memory, bpd, iwae, density, codes, psnr, ssim, mse; prompts; captions; retrieval; or auto.",
-        ),
-    ] = "auto",
+    metrics: flags.Metrics = "auto",
     extractor: Annotated[str, typer.Option("--extractor", help="own, or squeezenet:FILE, inception:FILE, dinov2:PATH, clip:PATH.")] = "own",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Sampling seeds; 3 gives the spread.")] = 1,
     option: Annotated[list[str] | None, typer.Option("-o", help="A sampling option of the model, as key=value; may be repeated.")] = None,
@@ -351,8 +348,7 @@ def caption(
     """Say what is in a picture."""
     from inkwash.cli.caption import run
 
-    named = {"lang": lang, "beams": beams, "temperature": temperature}
-    named = {k: v for k, v in named.items() if v is not None}
+    named = flags.said(lang=lang, beams=beams, temperature=temperature)
     how = {"device": device, "download": allow_download, "code": code, "json": json}
     run(picture, model, maps, seed, named, option or [], how)
 

@@ -6,9 +6,11 @@ import torch
 
 from inkwash.cli.common import tell, user_code
 from inkwash.core.files import make_folder
+from inkwash.data.decode import SUFFIXES
 from inkwash.inference.clips import Forecast, forecast
 from inkwash.inference.load import load
-from inkwash.inference.pictures import grid, save_gif, save_png
+from inkwash.inference.pictures import grid, save_gif, save_picture
+from inkwash.inference.provenance.read import carried
 
 
 def run(model: str, frames: str, n: int, futures: int, seed: int, out: str, rate: float, device: str, code: str | None, json: bool) -> None:
@@ -18,18 +20,21 @@ def run(model: str, frames: str, n: int, futures: int, seed: int, out: str, rate
     loaded, place = load(model, device), Path(out)
     known, made = forecast(loaded, order)
     facts = {"model": loaded.name, "edit": "predict", "of": Path(frames).name, "known": len(known), "seed": seed}
+    clip = Path(frames)
+    original = carried(*map(str, [clip] if clip.is_file() else sorted(p for p in clip.iterdir() if p.suffix.lower() in SUFFIXES)))
     make_folder(place)
     wrote = []
     for k, future in enumerate(made):
         folder = place / f"future-{k:02d}" if futures > 1 else place
         make_folder(folder)
         for i, frame in enumerate(future):
-            save_png(folder / f"{len(known) + i:05d}.png", frame, facts | {"seed": seed + k, "frame": len(known) + i})
+            told = facts | {"seed": seed + k, "frame": len(known) + i}
+            save_picture(folder / f"{len(known) + i:05d}.png", frame, told, original=original)
         save_gif(folder / "clip.gif", torch.cat([known, future]), rate)
         wrote.append(str(folder / "clip.gif"))
     columns = max(len(known), n)
     rows = [known, *made]
     padded = [torch.cat([row, torch.ones(columns - len(row), *known.shape[1:])]) for row in rows]
-    save_png(place / "grid.png", grid(torch.cat(padded), columns), facts)
+    save_picture(place / "grid.png", grid(torch.cat(padded), columns), facts, original=original)
     lines = [f"{len(known)} frames known, {n} made", *(f"wrote {w}" for w in wrote), f"see {place / 'grid.png'}"]
     tell({"wrote": wrote, "grid": str(place / "grid.png"), "facts": facts, "frames": n}, json, lines)

@@ -8,7 +8,8 @@ import torch
 
 from inkwash.cli.common import pairs, progress, size_of, tell, user_code
 from inkwash.core.files import make_folder
-from inkwash.inference.pictures import grid, save_png
+from inkwash.inference.pictures import grid, save_picture
+from inkwash.inference.provenance.write import NOTHING_MORE, Provenance
 from inkwash.inference.runner import Request, Runner
 
 IN_GRID = 100
@@ -28,16 +29,23 @@ def run(
     device: str,
     code: str | None,
     json: bool,
+    given: Provenance = NOTHING_MORE,
 ) -> None:
     user_code(code)
     place, runner = Path(out), Runner(device, precision)
     runner.model(model)
     request = Request(model=model, n=n, seed=seed, size=size_of(size), label=label, options={**named, **pairs(options)}, batch=batch)
-    deliver(runner, request, place, json)
+    deliver(runner, request, place, json, given)
 
 
 def deliver(
-    runner: Runner, request: Request, place: Path, json: bool, said: dict[str, Any] | None = None, note: Sequence[str] = ()
+    runner: Runner,
+    request: Request,
+    place: Path,
+    json: bool,
+    given: Provenance,
+    said: dict[str, Any] | None = None,
+    note: Sequence[str] = (),
 ) -> None:
     """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
     shown, labels, seconds, first, n, seeds = [], [], 0.0, {}, request.n, []
@@ -46,14 +54,14 @@ def deliver(
         make_folder(place)
         for result in results:  # written as they come: memory does not grow with n
             for i, (image, facts) in enumerate(zip(result.images, result.facts), len(seeds)):
-                save_png(place / f"{i:05d}.png", image, facts)
+                save_picture(place / f"{i:05d}.png", image, facts, given)
             room = IN_GRID - len(shown)
             shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
             seconds, first, seeds = seconds + result.seconds, first or result.facts[0], [*seeds, *result.seeds]
     told = {} if request.prompt is None else {"prompt": request.prompt}
     own = f"{seeds[0]} to {seeds[len(shown) - 1]}"
     facts = {**told, "model": first["model"], "seeds": own, **request.options}
-    save_png(place / "grid.png", grid(torch.stack(shown), labels=labels), facts)
+    save_picture(place / "grid.png", grid(torch.stack(shown), labels=labels), facts, given)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
     rate = f"{seconds:.1f} s, {n / seconds:.1f} images/s"
     lines = [*note, f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"]

@@ -72,12 +72,34 @@ def _table(record: dict[str, str]) -> list[str]:
 
 
 def _picture(path: Path, json: bool) -> None:
-    from inkwash.inference.pictures import read_facts
+    """What a picture says of its making: settings, where it comes from, the label, and whether a signed manifest is there."""
+    from inkwash.inference.provenance.read import read
+    from inkwash.inference.provenance.sign import checked
 
-    facts: dict[str, Any] | None = read_facts(path)
-    if facts is None:
+    traces = read(path)
+    facts: dict[str, Any] = traces.facts or ({"parameters": traces.parameters} if traces.parameters else {})
+    told = {"source": traces.source, "label": traces.label, "labels": len(traces.labels) or None}
+    told = {k: v for k, v in told.items() if v is not None}
+    if traces.signed:
+        told["c2pa"] = checked(traces.data, traces.mime) or {"state": "not checked"}
+    if not facts and not told:
         return tell({"picture": str(path), "made_by": None}, json, [f"{path} does not say what made it."])
-    tell({"picture": str(path), **facts}, json, _table({k: str(v) for k, v in facts.items()}))
+    record = {"picture": str(path), **facts, **({"provenance": told} if told else {})}
+    rows = {k: str(v) for k, v in facts.items()} | _told(told)
+    tell(record, json, _table(rows))
+
+
+def _told(told: dict[str, Any]) -> dict[str, str]:
+    """The same as rows for a person."""
+    rows = {"source": told["source"]} if "source" in told else {}
+    if "label" in told:
+        rows["AI label"] = ", ".join(f"{k} {v}" for k, v in told["label"].items() if v)
+        if told["labels"] > 1:
+            rows["AI label"] += f"; {told['labels']} labels, where one is allowed"
+    if "c2pa" in told:
+        by = told["c2pa"].get("by")
+        rows["C2PA"] = f"a manifest, {told['c2pa']['state'].lower()}" + (f", signed by {by}" if by else "")
+    return rows
 
 
 def _run(path: Path, json: bool) -> None:

@@ -1,6 +1,5 @@
-"""Pictures on disk: PNG files that say what made them, and grids."""
+"""Pictures on disk that say what made them, and grids."""
 
-import json
 import math
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from inkwash.core.errors import DataError
 from inkwash.core.files import write_bytes
 from inkwash.core.pixels import to_uint8
-
-CHUNK = "inkwash"  # our JSON text chunk; "parameters" is the form that other programs read
+from inkwash.inference.provenance.infotext import parameters as parameters
+from inkwash.inference.provenance.read import Traces
+from inkwash.inference.provenance.read import read_facts as read_facts
+from inkwash.inference.provenance.write import FORMATS, NOTHING_MORE, Provenance, encode
 
 
 def to_pil(x: Tensor) -> Image.Image:
@@ -26,23 +25,21 @@ def to_pil(x: Tensor) -> Image.Image:
     return Image.fromarray(u[..., 0] if u.shape[2] == 1 else u)
 
 
-def parameters(facts: dict[str, Any]) -> str:
-    """The widely read text form: an optional prompt line, then "Key: value" pairs on one line."""
-    facts = dict(facts)
-    prompt = facts.pop("prompt", "") or facts.get("class", "")
-    pairs = ", ".join(f"{k.replace('_', ' ').capitalize()}: {v}" for k, v in facts.items() if v is not None and k != "class")
-    return f"{prompt}\n{pairs}" if prompt else pairs
+def save_picture(
+    path: Path,
+    x: Tensor | Image.Image,
+    facts: dict[str, Any] | None = None,
+    given: Provenance = NOTHING_MORE,
+    original: Traces | None = None,
+) -> None:
+    """Write one picture with what made it, as PNG, or as the JPEG or WebP that its name asks for. original: what was edited."""
+    picture = x if isinstance(x, Image.Image) else to_pil(x)
+    write_bytes(path, encode(picture, facts, FORMATS.get(path.suffix.lower(), "png"), given, original=original), sync=False)
 
 
 def save_png(path: Path, x: Tensor | Image.Image, facts: dict[str, Any] | None = None) -> None:
-    """Write one picture with what made it: `parameters` as text, and the same as JSON in a chunk of our own."""
-    info = PngInfo()
-    if facts:
-        info.add_itxt("parameters", parameters(facts))
-        info.add_itxt(CHUNK, json.dumps(facts, ensure_ascii=False, sort_keys=True))
-    data = BytesIO()
-    (x if isinstance(x, Image.Image) else to_pil(x)).save(data, "PNG", pnginfo=info)
-    write_bytes(path, data.getvalue(), sync=False)
+    """Write one PNG file with what made it."""
+    write_bytes(path, encode(x if isinstance(x, Image.Image) else to_pil(x), facts, "png"), sync=False)
 
 
 def save_gif(path: Path, frames: Tensor, rate: float = 10.0) -> None:
@@ -51,22 +48,6 @@ def save_gif(path: Path, frames: Tensor, rate: float = 10.0) -> None:
     data = BytesIO()
     first.save(data, "GIF", save_all=True, append_images=rest, duration=max(2, round(100 / rate)) * 10, loop=0, disposal=2, optimize=False)
     write_bytes(path, data.getvalue(), sync=False)
-
-
-def read_facts(path: Path) -> dict[str, Any] | None:
-    """What made a picture, as our own chunk tells it; else its `parameters` text; None where it tells nothing.
-
-    Raises DataError for a file that is no picture, or a damaged chunk.
-    """
-    try:
-        with Image.open(path) as picture:
-            text = getattr(picture, "text", {})
-        facts = json.loads(text[CHUNK]) if CHUNK in text else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not a picture that can be read: {error}.") from None
-    if isinstance(facts, dict):
-        return facts
-    return {"parameters": text["parameters"]} if "parameters" in text else None
 
 
 def grid(
