@@ -31,6 +31,7 @@ $(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python -m pip install $(PIP_ARGS) $(PIP_CONSTRAINTS) -e '.[test]'
+	$(BIN)/python -m pip install $(PIP_ARGS) -q --upgrade --target $(VENV)/openai-old 'openai<1'
 	@touch $(VENV)/.demo $@
 
 clean:

@@ -1,5 +1,7 @@
-"""A server in a process of its own, and a way to ask it. Nothing here asserts what it answers."""
+"""A server in a process of its own, and a way to ask it. What it is asked with, and how it is told."""
 
+import base64
+import io
 import json
 import os
 import signal
@@ -9,6 +11,10 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from PIL import Image
+
+PROMPT = "a picture number 3"  # that the tiny model has learnt
 
 
 class Server:
@@ -66,3 +72,33 @@ class Server:
             raise
         finally:
             self.log.close()
+
+
+def png(size=(8, 8), mode="RGB", colour=(200, 30, 30)) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def url_of(data: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def form_of(fields: dict, files: list[tuple[str, bytes]]) -> tuple[bytes, dict]:
+    """A multipart body by hand, and its header."""
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
+    for name, data in files:
+        head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="x.png"\r\nContent-Type: image/png\r\n\r\n'
+        parts.append(head.encode() + data + b"\r\n")
+    return b"".join([*parts, b"--b--\r\n"]), {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def error_of(answer, status: int) -> dict:
+    code, _, body = answer
+    assert code == status, body
+    assert set(body) == {"error"} and set(body["error"]) == {"message", "type", "param", "code"}
+    return body["error"]

@@ -3,11 +3,10 @@
 import socket
 
 import pytest
-from test_images_api import PROMPT, error_of
 
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.server.settings import ServerConfig, read_key
-from live import Server
+from live import PROMPT, Server, error_of
 
 KEY = "a-key-of-many-characters"
 

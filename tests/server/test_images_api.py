@@ -7,37 +7,9 @@ import json
 import pytest
 from PIL import Image
 
-PROMPT = "a picture number 3"
-
-
-def png(size=(8, 8), mode="RGB", colour=(200, 30, 30)) -> bytes:
-    out = io.BytesIO()
-    Image.new(mode, size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def url_of(data: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-def opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data))
-
-
-def form(fields: dict, files: list[tuple[str, bytes]]) -> tuple[bytes, dict]:
-    """A multipart body by hand, and its header."""
-    parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
-    for name, data in files:
-        head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="x.png"\r\nContent-Type: image/png\r\n\r\n'
-        parts.append(head.encode() + data + b"\r\n")
-    return b"".join([*parts, b"--b--\r\n"]), {"Content-Type": "multipart/form-data; boundary=b"}
-
-
-def error_of(answer, status: int) -> dict:
-    code, _, body = answer
-    assert code == status, body
-    assert set(body) == {"error"} and set(body["error"]) == {"message", "type", "param", "code"}
-    return body["error"]
+from inkwash.inference.provenance.read import read
+from inkwash.inference.provenance.write import Provenance, encode
+from live import PROMPT, error_of, form_of, opened, png, url_of
 
 
 def test_the_older_dialect_gets_addresses(server):
@@ -153,7 +125,7 @@ def test_edits_keep_what_the_mask_keeps(server):
     hole.paste((0, 0, 0, 0), (0, 0, 8, 4))
     out = io.BytesIO()
     hole.save(out, "PNG")
-    body, head = form({"prompt": PROMPT, "response_format": "b64_json", "seed": 2}, [("image[]", png()), ("mask", out.getvalue())])
+    body, head = form_of({"prompt": PROMPT, "response_format": "b64_json", "seed": 2}, [("image[]", png()), ("mask", out.getvalue())])
     status, _, answer = server.post("/v1/images/edits", raw=body, headers=head)
     assert status == 200
     made = opened(base64.b64decode(answer["data"][0]["b64_json"]))
@@ -169,23 +141,40 @@ def test_a_picture_with_a_hole_is_its_own_mask(server):
     picture.paste((0, 0, 0, 0), (4, 0, 8, 8))
     out = io.BytesIO()
     picture.save(out, "PNG")
-    body, head = form({"prompt": PROMPT, "response_format": "b64_json"}, [("image", out.getvalue())])
+    body, head = form_of({"prompt": PROMPT, "response_format": "b64_json"}, [("image", out.getvalue())])
     made = opened(base64.b64decode(server.post("/v1/images/edits", raw=body, headers=head)[2]["data"][0]["b64_json"]))
     assert all(made.getpixel((1, y)) == (200, 30, 30) for y in range(8))
 
 
 def test_edits_of_two_pictures_look_at_the_first(server):
-    body, head = form({"prompt": PROMPT}, [("image[]", png()), ("image[]", png((4, 4)))])
+    body, head = form_of({"prompt": PROMPT}, [("image[]", png()), ("image[]", png((4, 4)))])
     status, _, answer = server.post("/v1/images/edits", raw=body, headers=head)
     assert status == 200 and "1 more were not looked at" in answer["inkwash"]["ignored"]
 
 
+def test_files_say_how_they_were_made_and_a_label_stays(server):
+    url = server.post("/v1/images/generations", {"prompt": "a picture 水墨, number 3", "seed": 8, "steps": 2})[2]["data"][0]["url"]
+    drawn = read(server.get(url)[2])
+    assert drawn.facts["prompt"] == "a picture 水墨, number 3" and drawn.facts["seed"] == 8 and drawn.source == "trainedAlgorithmicMedia"
+    assert "Steps: 2" in drawn.parameters and "Seed: 8" in drawn.parameters
+    given = Provenance(label="cn", producer="001191110000MA00000001")
+    labelled = encode(Image.new("RGB", (8, 8), "red"), {"model": "other", "prompt": "secret"}, "png", given)
+    for form in ("png", "jpeg", "webp"):
+        body, head = form_of({"prompt": PROMPT, "output_format": form, "response_format": "url"}, [("image", labelled)])
+        made = read(server.get(server.post("/v1/images/edits", raw=body, headers=head)[2]["data"][0]["url"])[2])
+        assert len(made.labels) == 1 and made.label["ContentProducer"] == given.producer and made.source == "trainedAlgorithmicMedia"
+        assert made.facts["edit"] == "image-to-image" and "secret" not in str(made.facts)
+    body, head = form_of({"prompt": PROMPT}, [("image", png())])
+    made = read(server.get(server.post("/v1/images/edits", raw=body, headers=head)[2]["data"][0]["url"])[2])
+    assert made.source == "compositeWithTrainedAlgorithmicMedia" and not made.labels
+
+
 def test_bad_edits(server):
     def said(fields, files):
-        body, head = form(fields, files)
+        body, head = form_of(fields, files)
         return error_of(server.post("/v1/images/edits", raw=body, headers=head), 400)["message"]
 
-    assert "no picture to edit" in said({"prompt": PROMPT}, [])
+    assert "There is no picture: send it as 'image'" in said({"prompt": PROMPT}, [])
     assert "is not a PNG" in said({"prompt": PROMPT}, [("image", b"GIF89a")])
     assert "need the same size" in said({}, [("image", png()), ("mask", png((4, 4)))])
     assert "leaves nothing to be made" in said({}, [("image", png()), ("mask", png(colour=(0, 0, 0)))])
@@ -196,7 +185,7 @@ def test_bad_edits(server):
 
 
 def test_variations_and_our_own_verbs(server):
-    body, head = form({"n": 2, "strength": 0.4, "response_format": "b64_json"}, [("image", png((20, 16)))])
+    body, head = form_of({"n": 2, "strength": 0.4, "response_format": "b64_json"}, [("image", png((20, 16)))])
     status, _, answer = server.post("/v1/images/variations", raw=body, headers=head)
     assert status == 200 and [opened(base64.b64decode(d["b64_json"])).size for d in answer["data"]] == [(20, 16)] * 2
     status, _, answer = server.post("/v1/images/captions", {"image": url_of(png())})

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from inkwash.cli.flags import Device, PrecisionName
+from inkwash.cli.flags import Device, PrecisionName, labelled
 
 KEY = "INKWASH_API_KEY"  # of the environment
 
 
+@labelled
 def serve(
     model: Annotated[list[str] | None, typer.Argument(help="Models by name, runs, or folders; the first is meant unless said.")] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on; any but this machine's own needs a key.")] = "127.0.0.1",
@@ -24,12 +25,13 @@ def serve(
     limit: Annotated[list[str] | None, typer.Option("--limit", help="body, pixels, images, steps, prompt, queue or seconds=N.")] = None,
     precision: PrecisionName = "auto",
     device: Device = "auto",
+    given: Any = None,
 ) -> None:
     """Serve models to any client of the Images API, and to a page in the browser."""
     from inkwash.cli.common import pairs
 
     settings = {"host": host, "port": port, "hosts": allow_host or [], "sizes": sizes, "keep": keep, "limits": pairs(limit or [])}
-    run(model or [], folder, api_key_file, settings | {"precision": precision, "device": device})
+    run(model or [], folder, api_key_file, settings | {"precision": precision, "device": device, "provenance": given})
 
 
 def run(models: list[str], folder: str, key_file: str | None, settings: dict[str, Any]) -> None:

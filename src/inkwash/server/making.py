@@ -1,7 +1,7 @@
 """From a job to its pictures and texts: one function for each kind of job, and what happens to a picture on its way to the disk."""
 
-import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +14,14 @@ from inkwash.data.decode import as_rgb, opened
 from inkwash.inference.captions import describe
 from inkwash.inference.edit import Edit
 from inkwash.inference.pictures import to_pil
+from inkwash.inference.provenance.read import Traces, carried
+from inkwash.inference.provenance.write import Provenance, encode
 from inkwash.inference.runner import Request, Runner
 from inkwash.inference.style import StyleOptions, transfer
 from inkwash.inference.upscale import METHODS, enlarge, upscale
 from inkwash.metrics.features.catalog import perceptual
 from inkwash.server.queue import Job
 from inkwash.server.store import Store
-
-PREVIEW = "jpeg"  # small and soon there
-WHITE = (255, 255, 255)
 
 
 class Made(NamedTuple):
@@ -31,6 +30,7 @@ class Made(NamedTuple):
     pictures: list[Image.Image]
     facts: list[dict[str, Any]]
     texts: list[str] = []
+    original: Traces | None = None  # of what was edited
 
 
 def generate(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
@@ -48,7 +48,7 @@ def edit(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list
             order[name] = str(_upload(store, order[name]))
     result, _ = runner.edit(job.payload["path"], Edit.parse(order), on_step)
     facts = [{k: v for k, v in f.items() if k not in ("of", "mask")} for f in result.facts]  # the names of uploads say nothing
-    return [Made([to_pil(x) for x in result.images], facts)]
+    return [Made([to_pil(x) for x in result.images], facts, original=carried(order["image"]))]
 
 
 def caption(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
@@ -62,24 +62,26 @@ def caption(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> l
 def enlarged(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
     """One job: a picture made larger, by a model or by interpolation."""
     (job,) = jobs
-    pixels, asked = opened(str(_upload(store, job.payload["image"]))), job.payload
+    place, asked = str(_upload(store, job.payload["image"])), job.payload
     if asked["path"] in METHODS:
-        made = enlarge(pixels, asked["scale"], asked["path"])
+        made, kind = enlarge(opened(place), asked["scale"], asked["path"]), "resize"
     else:
-        made = upscale(runner.model(asked["path"]), pixels, asked["scale"], on_step=on_step)
+        made, kind = upscale(runner.model(asked["path"]), opened(place), asked["scale"], on_step=on_step), "upscale"
     picture = Image.fromarray(made[..., 0] if made.shape[-1] == 1 else made)
-    return [Made([picture], [{"model": job.model, "edit": "upscale", "scale": asked["scale"]}])]
+    return [Made([picture], [{"model": job.model, "edit": kind, "scale": asked["scale"]}], original=carried(place))]
 
 
 def style(runner: Runner, store: Store, jobs: list[Job], on_step: OnStep) -> list[Made]:
     """One job: a photograph in the style of a painting."""
     (job,) = jobs
-    photo, painting = (as_rgb(opened(str(_upload(store, job.payload[name])))) for name in ("image", "style"))
+    places = [str(_upload(store, job.payload[name])) for name in ("image", "style")]
+    photo, painting = (as_rgb(opened(place)) for place in places)
     options = StyleOptions().override(job.payload["options"])
     device = choose_device(runner.device)
     seer = perceptual("own").to(device)
     made, _ = transfer(seer, photo.to(device), painting.to(device), options, on_step)
-    return [Made([to_pil(made[0].cpu())], [{"edit": "style", "network": seer.id, **options.model_dump()}])]
+    facts = {"edit": "style", "network": seer.id, **options.model_dump()}
+    return [Made([to_pil(made[0].cpu())], [facts], original=carried(*places))]
 
 
 MAKERS: dict[str, Callable[[Runner, Store, list[Job], OnStep], list[Made]]] = {
@@ -91,33 +93,24 @@ MAKERS: dict[str, Callable[[Runner, Store, list[Job], OnStep], list[Made]]] = {
 }
 
 
-def deliver(payload: dict[str, Any], made: Made, store: Store) -> dict[str, Any]:
+def deliver(payload: dict[str, Any], made: Made, store: Store, given: Provenance) -> dict[str, Any]:
     """Pictures of the size and format that were asked for, on disk; what a client is told of them."""
-    told = []
+    told, kind = [], payload.get("format", "png")
+    before = made.original and replace(made.original, source=payload.get("source"))
     for picture, facts in zip(made.pictures, made.facts):
         own = picture.size
         picture = _sized(picture, payload.get("scaled_to"))
         facts = facts | ({"scaled": f"{own[0]}x{own[1]}"} if picture.size != own else {})
-        name = store.put(encoded(picture, payload.get("format", "png"), payload.get("compression"), facts), payload.get("format", "png"))
+        labelled = given if facts.get("edit") != "resize" else given.override({"label": None, "producer": None, "visible": False})
+        name = store.put(encode(picture, facts, kind, labelled, payload.get("compression"), before), kind)
         told.append({"file": name, "seed": facts.get("seed"), "size": list(picture.size), "made": list(own), "facts": facts})
     return {"pictures": told, "texts": made.texts}
 
 
-def preview(image: Tensor, payload: dict[str, Any], store: Store) -> str:
+def preview(image: Tensor, payload: dict[str, Any], store: Store, given: Provenance) -> str:
     """A picture that is not ready, (C, H, W), on disk: the name of its file."""
     kind = payload.get("format", "png")
-    return store.put(encoded(_sized(to_pil(image), payload.get("scaled_to")), kind, payload.get("compression"), None), kind)
-
-
-def encoded(picture: Image.Image, kind: str, compression: int | None, facts: dict[str, Any] | None) -> bytes:
-    """A picture as a file of that kind. compression: of JPEG and WebP, 100 for the best quality, as the API has it."""
-    if kind == "jpeg" and picture.mode == "RGBA":
-        under = Image.new("RGB", picture.size, WHITE)
-        under.paste(picture, mask=picture.getchannel("A"))
-        picture = under
-    out = io.BytesIO()
-    picture.save(out, kind.upper(), **({} if kind == "png" else {"quality": 92 if compression is None else max(1, compression)}))
-    return out.getvalue()
+    return store.put(encode(_sized(to_pil(image), payload.get("scaled_to")), {"model": "preview"}, kind, given), kind)
 
 
 def _sized(picture: Image.Image, size: list[int] | None) -> Image.Image:

@@ -3,17 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from inkwash.core.errors import DataError, nearest
+from inkwash.core.errors import nearest
 from inkwash.server.errors import ApiError, broken, invalid
-from inkwash.server.protocol import PUBLIC, Captioning, Edition, Enlargement, Generation, Styling, Variation, Wishes
+from inkwash.server.intake import Intake, Upload
+from inkwash.server.protocol import NAMES, PUBLIC, Captioning, Edition, Enlargement, Generation, Styling, Variation, Wishes
 from inkwash.server.queue import CANCELLED, DONE, FAILED, INTERRUPTED, Job, Queue, QueueFull
 from inkwash.server.settings import ServerConfig
-from inkwash.server.store import Store, as_png, read_picture
+from inkwash.server.store import Store
 
 TICK = 0.02  # seconds between two looks at what the worker has changed, while somebody waits
 REST = 0.25  # while nobody does
@@ -30,6 +28,7 @@ class Serving:
         self.queue = Queue(config.folder / "queue.db", config.limits.queue)
         self.pictures = Store(config.folder / "pictures")
         self.uploads = Store(config.folder / "uploads")
+        self.intake = Intake(self.uploads, config.limits.pixels)
         self._events: dict[str, set[asyncio.Event]] = {}
         self._seed = int(time.time() * 1e6) % RANDOM
 
@@ -79,34 +78,29 @@ class Serving:
     def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
         """Pictures made of a picture: where the mask is transparent, or all over. Raises ApiError."""
         name, facts = self.model(asked.model, "edit")
-        if not images:
-            raise invalid("There is no picture to edit: send it as 'image'.", "image", "missing_required_parameter")
-        picture = self._picture(images[0], "image")
-        order = self._order(asked, name, facts, picture)
+        order = self._order(asked, name, facts)
+        upload = self.intake.picture(images[0] if images else None, "image")
         if mask is not None:
-            order["mask"] = self.uploads.put(as_png(self._mask(mask, picture.size)), "png")
-        elif (hole := _hole(picture, facts)) is not None:
-            order["mask"] = self.uploads.put(as_png(hole), "png")
+            order["mask"] = self.intake.mask(mask, upload.picture.size)
+        elif (hole := self.intake.hole(upload.picture, facts)) is not None:
+            order["mask"] = hole
         elif asked.strength is not None:
             order["options"]["strength"] = asked.strength
-        return self._edited("edit", name, facts, asked, order, picture, repeat, ignored=len(images) - 1)
+        return self._edited(name, facts, asked, order, upload, repeat, ignored=len(images) - 1)
 
     def vary(self, asked: Variation, image: bytes | None, repeat: str | None = None) -> Job:
         """Pictures like a picture. Raises ApiError."""
         name, facts = self.model(asked.model, "edit")
-        if image is None:
-            raise invalid("There is no picture to vary: send it as 'image'.", "image", "missing_required_parameter")
-        picture = self._picture(image, "image")
-        order = self._order(asked, name, facts, picture)
+        order = self._order(asked, name, facts)
         order["options"]["strength"] = asked.strength
-        return self._edited("edit", name, facts, asked, order, picture, repeat)
+        return self._edited(name, facts, asked, order, self.intake.picture(image, "image"), repeat)
 
     def caption(self, asked: Captioning, image: bytes | None) -> Job:
         """What is in a picture. Raises ApiError."""
         name, facts = self.model(asked.model, "caption")
-        place = self._uploaded(image, "image")
         options = asked.model_dump(include={"lang", "beams", "temperature"}, exclude_none=True)
-        return self._submit("caption", name, {"path": facts["path"], "image": place, "seed": asked.seed, "options": options})
+        payload = {"path": facts["path"], "image": self.intake.picture(image, "image").file, "seed": asked.seed, "options": options}
+        return self._submit("caption", name, payload)
 
     def upscale(self, asked: Enlargement, image: bytes | None) -> Job:
         """A picture made larger. Raises ApiError."""
@@ -115,15 +109,16 @@ class Serving:
         else:
             name, facts = self.model(asked.model, "upscale")
             path = facts["path"]
-        picture = self._picture(image, "image")
-        if picture.width * picture.height * asked.scale**2 > self.config.limits.pixels:
-            raise invalid(f"The result would have more than {self.config.limits.pixels} pixels.", "scale")
-        payload = {"path": path, "image": self.uploads.put(as_png(picture), "png"), "scale": asked.scale}
+        upload, most = self.intake.picture(image, "image"), self.config.limits.pixels
+        if upload.picture.width * upload.picture.height * asked.scale**2 > most:
+            raise invalid(f"The result would have more than {most} pixels.", "scale")
+        payload = {"path": path, "image": upload.file, "source": upload.source, "scale": asked.scale}
         return self._submit("upscale", name, payload | _files(asked))
 
     def style(self, asked: Styling, image: bytes | None, painting: bytes | None) -> Job:
         """A photograph in the style of a painting. Raises ApiError."""
-        places = {"image": self._uploaded(image, "image"), "style": self._uploaded(painting, "painting")}
+        upload = self.intake.picture(image, "image")
+        places = {"image": upload.file, "source": upload.source, "style": self.intake.picture(painting, "painting").file}
         options = {"strength": asked.strength, "keep_colour": asked.keep_colour, "steps": asked.steps}
         return self._submit("style", "style", {**places, "options": options, **_files(asked)})
 
@@ -176,18 +171,7 @@ class Serving:
         options = asked.options()
         for name in options:
             if name not in known:
-                said = next(
-                    (
-                        public
-                        for public, own in {
-                            "num_inference_steps": "steps",
-                            "guidance_scale": "guidance",
-                            "negative_prompt": "negative",
-                        }.items()
-                        if own == name
-                    ),
-                    name,
-                )
+                said = next((public for public, own in NAMES.items() if own == name), name)
                 raise invalid(f"Unknown parameter: {said[:100]!r}; {nearest(name[:100], known)}", said[:100], "unknown_parameter")
         most = self.config.limits.steps
         if isinstance(options.get("steps"), int) and options["steps"] > most:
@@ -211,54 +195,21 @@ class Serving:
     def _delivery(self, asked: Wishes, scaled: tuple[int, int] | None) -> dict[str, Any]:
         return _files(asked) | {"scaled_to": list(scaled) if scaled else None}
 
-    def _picture(self, data: bytes | None, what: str) -> Image.Image:
-        if not data:
-            raise invalid(f"There is no picture: send it as {what!r}.", what, "missing_required_parameter")
-        try:
-            return read_picture(data, self.config.limits.pixels, what)
-        except DataError as error:
-            raise invalid(str(error), what, "invalid_image") from None
-
-    def _mask(self, data: bytes, size: tuple[int, int]) -> Image.Image:
-        """White where the mask is transparent; of a mask without transparency, where it is white."""
-        mask = self._picture(data, "mask")
-        if mask.size != size:
-            raise invalid(
-                f"The mask is {mask.width}x{mask.height} and the picture {size[0]}x{size[1]}: they need the same size.",
-                "mask",
-                "invalid_mask",
-            )
-        if mask.mode == "RGBA" and mask.getchannel("A").getextrema()[0] < 255:
-            white = mask.getchannel("A").point(lambda a: 255 - a)
-        else:
-            white = mask.convert("L")
-        if white.getextrema()[1] <= 127:
-            raise invalid(
-                "The mask leaves nothing to be made: it is transparent, or white, where something new is wanted.", "mask", "invalid_mask"
-            )
-        return white
-
-    def _uploaded(self, data: bytes | None, what: str) -> str:
-        return self.uploads.put(as_png(self._picture(data, what)), "png")
-
-    def _order(self, asked: Wishes, name: str, facts: dict[str, Any], picture: Image.Image) -> dict[str, Any]:
-        """An `Edit` of the picture."""
+    def _order(self, asked: Wishes, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """An `Edit` without its picture."""
         order: dict[str, Any] = {"n": self._count(asked), "seed": self._seed_of(asked), "options": self._options(asked, facts)}
         if facts["reads"]:
             order["prompt"] = self._prompt(asked, needed=False)
         else:
             order["label"] = self._label(asked, name, facts)
-        order["image"] = self.uploads.put(as_png(picture), "png")
         return {k: v for k, v in order.items() if v is not None}
 
-    def _edited(
-        self, kind: str, name: str, facts: dict, asked: Wishes, order: dict, picture: Image.Image, repeat: str | None, ignored: int = 0
-    ) -> Job:
+    def _edited(self, name: str, facts: dict, asked: Wishes, order: dict, upload: Upload, repeat: str | None, ignored: int = 0) -> Job:
         _, scaled = self._size(asked, facts)
-        if asked.size == "auto" and list(picture.size) != facts["shape"][:0:-1]:
-            scaled = picture.size  # as large as it came
-        payload = {"path": facts["path"], "edit": order, "ignored": ignored, **self._delivery(asked, scaled)}
-        return self._submit(kind, name, payload, repeat)
+        if asked.size == "auto" and list(upload.picture.size) != facts["shape"][:0:-1]:
+            scaled = upload.picture.size  # as large as it came
+        payload = {"path": facts["path"], "edit": order | {"image": upload.file}, "source": upload.source, "ignored": ignored}
+        return self._submit("edit", name, payload | self._delivery(asked, scaled), repeat)
 
     # ---- waiting
 
@@ -333,16 +284,3 @@ def uploads_of(payload: dict[str, Any]) -> list[str]:
 
 def _files(asked: Wishes | Enlargement | Styling) -> dict[str, Any]:
     return {"format": asked.output_format or "png", "compression": asked.output_compression}
-
-
-def _hole(picture: Image.Image, facts: dict[str, Any]) -> Image.Image | None:
-    """White where the picture itself is transparent, for models whose pictures are not: the older dialect's way of masking."""
-    if picture.mode != "RGBA" or facts["shape"][0] == 4 or picture.getchannel("A").getextrema()[0] > 127:
-        return None
-    return picture.getchannel("A").point(lambda a: 255 - a)
-
-
-def folder_of(config: ServerConfig) -> Path:
-    """The server's folder, made."""
-    config.folder.mkdir(parents=True, exist_ok=True)
-    return config.folder

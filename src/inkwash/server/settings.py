@@ -7,6 +7,7 @@ from pydantic import Field
 
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError, FileError
+from inkwash.inference.provenance.write import Provenance
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SHORTEST_KEY = 16  # characters
@@ -30,7 +31,7 @@ class ServerConfig(Config):
 
     sizes: of a picture of a size that no model makes, "scale" it or "refuse" it. keep: hours that pictures stay, None for as long as
     nobody removes them; at least one. hosts: names that a request may call this server by. training: whether requests may start
-    training. data: folders that training may read. proxy: whether a proxy before this server says who asks and by which name.
+    training. data: folders that training may read. provenance: what pictures say of their making.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
@@ -45,6 +46,7 @@ class ServerConfig(Config):
     training: bool = True
     data: tuple[Path, ...] = ()
     limits: Limits = Limits()
+    provenance: Provenance = Provenance()
 
     @property
     def loopback(self) -> bool:

@@ -102,7 +102,7 @@ class Worker:
     def _delivered(self, job: Job, made: Made) -> tuple[str, dict[str, Any] | None, None]:
         if self.queue.get(job.id).cancel:
             return CANCELLED, None, None
-        return DONE, deliver(job.payload, made, self.store), None
+        return DONE, deliver(job.payload, made, self.store, self.config.provenance), None
 
     def _noting(self, ids: list[str]) -> Callable[[int, int], None]:
         """What notes the progress of jobs now and then, and stops when all of them are cancelled."""
@@ -126,7 +126,7 @@ class Worker:
             nonlocal at
             at += 1
             if len(files) < most and at >= 1 + len(files) * steps / most:
-                files.append(preview(images()[0], job.payload, self.store))
+                files.append(preview(images()[0], job.payload, self.store, self.config.provenance))
                 self.queue.preview(job.id, files)
 
         return look
