@@ -26,19 +26,20 @@ class Server:
         self.log = open(folder / "log.txt", "ab")  # noqa: SIM115 (it stays open as long as the process runs)
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"} | ({"INKWASH_API_KEY": key} if key else {})
         command = [sys.executable, "-m", "inkwash", "serve", *map(str, names), "--folder", str(folder / "data"), "--port", "0", *more]
-        self.process = subprocess.Popen(command, stderr=self.log, env=environment)
+        self.begun = self.log.tell()
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
         if wait:
             self.url = self._address()
 
     def _address(self, seconds: float = 120) -> str:
-        end, seen = time.monotonic() + seconds, (self.folder / "log.txt").stat().st_size
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
-            said = (self.folder / "log.txt").read_text()
+            said = (self.folder / "log.txt").read_bytes()[self.begun :].decode()
             if "serving at " in said:
                 return said.rpartition("serving at ")[2].split()[0]
             assert self.process.poll() is None, said
             time.sleep(0.05)
-        raise AssertionError(f"No server after {seconds} s: {seen} bytes of log.")
+        raise AssertionError(f"No server after {seconds} s.")
 
     def ask(self, method: str, path: str, body=None, headers=None, raw: bytes | None = None):
         """(status, headers, body): the body as JSON where it is."""
