@@ -20,6 +20,8 @@ def serve(
     folder: Annotated[str, typer.Option("--folder", help="Where the queue and the pictures lie.")] = "served",
     api_key_file: Annotated[str | None, typer.Option("--api-key-file", help="A file with a key.", show_default=False)] = None,
     allow_host: Annotated[list[str] | None, typer.Option("--allow-host", help="A name that requests may call this server by.")] = None,
+    training: Annotated[bool, typer.Option("--training/--no-training", help="Whether requests may train models.")] = True,
+    data: Annotated[list[str] | None, typer.Option("--data", help="A folder that requests may train on.")] = None,
     sizes: Annotated[str, typer.Option("--sizes", help="scale or refuse, where no model makes the size asked for.")] = "scale",
     keep: Annotated[float | None, typer.Option("--keep", help="Hours that pictures stay (for good).", show_default=False)] = None,
     limit: Annotated[list[str] | None, typer.Option("--limit", help="body, pixels, images, steps, prompt, queue or seconds=N.")] = None,
@@ -30,7 +32,16 @@ def serve(
     """Serve models to any client of the Images API, and to a page in the browser."""
     from inkwash.cli.common import pairs
 
-    settings = {"host": host, "port": port, "hosts": allow_host or [], "sizes": sizes, "keep": keep, "limits": pairs(limit or [])}
+    settings = {
+        "host": host,
+        "port": port,
+        "hosts": allow_host or [],
+        "sizes": sizes,
+        "training": training,
+        "data": data or [],
+        "keep": keep,
+        "limits": pairs(limit or []),
+    }
     run(model or [], folder, api_key_file, settings | {"precision": precision, "device": device, "provenance": given})
 
 
@@ -54,11 +65,13 @@ def run(models: list[str], folder: str, key_file: str | None, settings: dict[str
     with Lock(place / "server.lock", wait=False):
         listener = _listen(config.host, config.port)
         port = listener.getsockname()[1]
-        keeper = Keeper(config)
+        keeper, trainer = Keeper(config), Keeper(config, "trainer")
         keeper.start()
         try:
             console.print(f"loading {', '.join(config.models)}")
             keeper.wait()
+            if config.training:
+                trainer.start()
             app = make_app(config, key)
             app.state.alive = keeper.alive
             host = f"[{config.host}]" if ":" in config.host else config.host
@@ -70,6 +83,7 @@ def run(models: list[str], folder: str, key_file: str | None, settings: dict[str
             ).run(sockets=[listener])
         finally:
             keeper.stop()
+            trainer.stop()
 
 
 def _listen(host: str, port: int) -> socket.socket:

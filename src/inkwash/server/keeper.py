@@ -1,4 +1,4 @@
-"""Keeps the worker running: starts its process, and another one when it has died."""
+"""Keeps the worker and the trainer running: starts a process, and another one when it has died."""
 
 import json
 import logging
@@ -17,10 +17,10 @@ SOON = 60.0
 
 
 class Keeper:
-    """One worker process. Closing its standard input ends it: it also ends when this process is killed."""
+    """One process of a module. Closing its standard input ends it: it also ends when this process is killed."""
 
-    def __init__(self, config: ServerConfig):
-        self.folder, self.process, self.stopped, self.failed = config.folder, None, threading.Event(), None
+    def __init__(self, config: ServerConfig, module: str = "worker"):
+        self.folder, self.module, self.process, self.stopped, self.failed = config.folder, module, None, threading.Event(), None
         part = self.folder / "server.json.part"
         part.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
         part.replace(self.folder / "server.json")
@@ -51,7 +51,7 @@ class Keeper:
         died = 0
         while not self.stopped.is_set():
             began = time.monotonic()
-            self.process = _start(self.folder)
+            self.process = _start(self.module, self.folder)
             for line in self.process.stdout:
                 if line.strip() == b"ready":
                     self.ready.set()
@@ -63,10 +63,10 @@ class Keeper:
                 return
             died = died + 1 if time.monotonic() - began < SOON else 0
             pause = PAUSE[min(died, len(PAUSE) - 1)]
-            log.error("The worker ended with %s; another one starts in %s s.", code, pause)
+            log.error("The %s ended with %s; another one starts in %s s.", self.module, code, pause)
             self.stopped.wait(pause)
 
 
-def _start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "inkwash.server.worker", str(folder)]
+def _start(module: str, folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", f"inkwash.server.{module}", str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -73,7 +73,7 @@ class Serving:
             request["size"] = list(size)
         looks = options.get("steps") or facts["options"].get("steps", {}).get("default") or 14
         payload = {"request": request, "partial_images": asked.partial_images or 0, "looks": looks, **self._delivery(asked, scaled)}
-        return self._submit("generate", name, payload, repeat)
+        return self.submit("generate", name, payload, repeat)
 
     def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
         """Pictures made of a picture: where the mask is transparent, or all over. Raises ApiError."""
@@ -100,7 +100,7 @@ class Serving:
         name, facts = self.model(asked.model, "caption")
         options = asked.model_dump(include={"lang", "beams", "temperature"}, exclude_none=True)
         payload = {"path": facts["path"], "image": self.intake.picture(image, "image").file, "seed": asked.seed, "options": options}
-        return self._submit("caption", name, payload)
+        return self.submit("caption", name, payload)
 
     def upscale(self, asked: Enlargement, image: bytes | None) -> Job:
         """A picture made larger. Raises ApiError."""
@@ -113,16 +113,17 @@ class Serving:
         if upload.picture.width * upload.picture.height * asked.scale**2 > most:
             raise invalid(f"The result would have more than {most} pixels.", "scale")
         payload = {"path": path, "image": upload.file, "source": upload.source, "scale": asked.scale}
-        return self._submit("upscale", name, payload | _files(asked))
+        return self.submit("upscale", name, payload | _files(asked))
 
     def style(self, asked: Styling, image: bytes | None, painting: bytes | None) -> Job:
         """A photograph in the style of a painting. Raises ApiError."""
         upload = self.intake.picture(image, "image")
         places = {"image": upload.file, "source": upload.source, "style": self.intake.picture(painting, "painting").file}
         options = {"strength": asked.strength, "keep_colour": asked.keep_colour, "steps": asked.steps}
-        return self._submit("style", "style", {**places, "options": options, **_files(asked)})
+        return self.submit("style", "style", {**places, "options": options, **_files(asked)})
 
-    def _submit(self, kind: str, model: str, payload: dict[str, Any], repeat: str | None = None) -> Job:
+    def submit(self, kind: str, model: str, payload: dict[str, Any], repeat: str | None = None) -> Job:
+        """A job that was looked at. Raises ApiError where the queue is full."""
         try:
             return self.queue.submit(kind, model, payload, repeat)
         except QueueFull as full:
@@ -209,7 +210,7 @@ class Serving:
         if asked.size == "auto" and list(upload.picture.size) != facts["shape"][:0:-1]:
             scaled = upload.picture.size  # as large as it came
         payload = {"path": facts["path"], "edit": order | {"image": upload.file}, "source": upload.source, "ignored": ignored}
-        return self._submit("edit", name, payload | self._delivery(asked, scaled), repeat)
+        return self.submit("edit", name, payload | self._delivery(asked, scaled), repeat)
 
     # ---- waiting
 

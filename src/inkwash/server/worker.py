@@ -54,6 +54,20 @@ class Worker:
         if len({loaded.name for loaded in models.values()}) < len(models):
             raise ConfigError("Two of the models have the same name: serve them from folders of different names.")
         self.queue.describe({loaded.name: described(loaded, path) for path, loaded in models.items()})
+        for job in self.queue.page(limit=200, states=(DONE,), kinds=("serve",))[::-1]:
+            self._serve(job)
+
+    def _serve(self, job: Job) -> tuple[str, dict[str, Any] | None, dict[str, Any] | None]:
+        """Serve a model that was trained here, beside the others. A name that is taken stays whose it is."""
+        known = self.queue.models()
+        if job.model in known:
+            return FAILED, None, {"message": f"A model named {job.model!r} is served already.", "fault": "user"}
+        try:
+            loaded = self.runner.model(job.payload["path"])
+        except InkwashError as error:  # its folder was removed, say
+            return FAILED, None, {"message": str(error), "fault": "user"}
+        self.queue.describe(known | {job.model: described(loaded, job.payload["path"])})
+        return DONE, {"pictures": [], "texts": []}, None
 
     def round(self) -> bool:
         """Work on what waits longest, and what can be made together with it. Returns whether there was anything."""
@@ -80,6 +94,8 @@ class Worker:
         return [first] if first.payload.get("partial_images") else together
 
     def _work(self, jobs: list[Job]) -> None:
+        if jobs[0].kind == "serve":
+            return self.queue.finish(jobs[0].id, *self._serve(jobs[0]))
         try:
             with watched(self._look(jobs[0])) if jobs[0].payload.get("partial_images") else nullcontext():
                 made = MAKERS[jobs[0].kind](self.runner, self.uploads, jobs, self._noting([job.id for job in jobs]))

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from inkwash.server.errors import ApiError
 from inkwash.server.protocol import Wishes
-from inkwash.server.queue import Job
+from inkwash.server.queue import TRAINING, Job
 from inkwash.server.serving import Serving, done
 
 USAGE = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
@@ -109,12 +109,12 @@ def told(request: Request, job: Job, serving: Serving) -> dict[str, Any]:
     pictures = [
         {"url": address(request, p["file"]), "seed": p["seed"], "size": p["size"], "facts": p["facts"]} for p in result.get("pictures", [])
     ]
-    order = job.payload.get("request") or job.payload.get("edit") or {}
+    order = job.payload.get("request") or job.payload.get("edit") or (job.payload if job.kind == TRAINING else {})
     return {
         "id": job.id, "object": "job", "number": job.number, "kind": job.kind, "model": job.model, "state": job.state,
         "created": job.created, "started": job.started, "finished": job.finished, "done": job.done, "total": job.total,
         "ahead": serving.queue.ahead(job) if job.state == "queued" else 0,
-        "asked": {k: v for k, v in order.items() if k not in ("model", "image", "mask")},
+        "asked": {k: v for k, v in order.items() if k not in ("model", "image", "mask", "data", "start")},
         "previews": [address(request, f) for f in job.previews], "pictures": pictures, "texts": result.get("texts", []),
-        **{k: v for k, v in result.items() if k not in ("pictures", "texts")}, "error": job.error and job.error["message"],
+        **{k: v for k, v in result.items() if k not in ("pictures", "texts", "run")}, "error": job.error and job.error["message"],
     }  # fmt: skip
