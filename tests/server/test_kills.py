@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("INKWASH_KILLS", "2"))
 
 
 class Load(threading.Thread):
-    """Submits jobs as long as a server answers. Every job that was accepted is remembered; a request whose answer was lost is sent again."""
+    """Submits jobs as long as a server answers. Every accepted job is remembered; a request whose answer was lost is sent again."""
 
     def __init__(self, name: str):
         super().__init__(daemon=True)

@@ -19,6 +19,7 @@ from inkwash.server.serving import Serving
 from inkwash.server.settings import ServerConfig
 
 log = logging.getLogger("inkwash.server")
+TIDY = 600.0  # seconds between two rounds of tidying
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -27,11 +28,12 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        pump = asyncio.create_task(app.state.serving.pump())
+        tasks = [asyncio.create_task(app.state.serving.pump()), asyncio.create_task(_tidying(app.state.serving))]
         yield
-        pump.cancel()
-        with suppress(asyncio.CancelledError):
-            await pump
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     app = FastAPI(title="Inkwash", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.state.config, app.state.serving, app.state.metrics = config, Serving(config), Metrics()
@@ -46,6 +48,12 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
     app.add_middleware(Counting)
     app.add_middleware(Guard, hosts=(*LOCAL, config.host, *config.hosts), key=key, most=config.limits.body)
     return app
+
+
+async def _tidying(serving: Serving) -> None:
+    while True:
+        serving.tidy()
+        await asyncio.sleep(TIDY)
 
 
 async def health(request: Request) -> JSONResponse:

@@ -127,6 +127,11 @@ class Queue:
             _job(r) for r in self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(asked)} ORDER BY number DESC LIMIT ?", values)
         ]
 
+    def ended(self, before: float) -> list[Job]:
+        """Jobs that ended before that time; trainings are no pictures and stay."""
+        asked = f"SELECT {COLUMNS} FROM jobs WHERE finished < ? AND kind NOT IN (?, 'serve') AND state IN ({_marks(ENDED)}) ORDER BY number"
+        return [_job(r) for r in self.db.execute(asked, (before, TRAINING, *ENDED))]
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
         return dict.fromkeys(STATES, 0) | dict(self.db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())

@@ -254,12 +254,23 @@ class Serving:
             raise ApiError(503, f"The job {job.id} is not done yet; ask for it at /v1/jobs/{job.id}.", "timeout") from None
         return done(job)
 
+    def tidy(self) -> int:
+        """Remove jobs that ended longer ago than pictures are kept, and files that belong to no job. Returns how many of both."""
+        gone, now = 0, time.time()
+        if self.config.keep is not None:
+            for job in self.queue.ended(now - 3600 * self.config.keep):
+                gone += self.remove(job.id) is not None
+        jobs = list(self.queue.since(0))
+        pictures = {name for job in jobs for name in made_of(job)}
+        uploads = {name for job in jobs for name in uploads_of(job.payload)}
+        return gone + self.pictures.sweep(pictures) + self.uploads.sweep(uploads)
+
     def remove(self, id: str) -> Job | None:
         """An ended job and its files."""
         job = self.queue.forget(id)
         if job is not None:
             self.uploads.remove(uploads_of(job.payload))
-            self.pictures.remove([*job.previews, *(p["file"] for p in (job.result or {}).get("pictures", []))])
+            self.pictures.remove(made_of(job))
         return job
 
 
@@ -275,6 +286,11 @@ def done(job: Job) -> Job:
         raise broken(f"The job {job.id} was interrupted as the server stopped; queue it again at /v1/jobs/{job.id}/retry.")
     assert job.state == DONE
     return job
+
+
+def made_of(job: Job) -> list[str]:
+    """Names of the files that came of a job."""
+    return [*job.previews, *(p["file"] for p in (job.result or {}).get("pictures", []))]
 
 
 def uploads_of(payload: dict[str, Any]) -> list[str]:
