@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from inkwash.cli import flags, serve
+from inkwash.cli import flags, grid, serve
 from inkwash.cli.flags import Background, Code, Device, Download, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps
 
 MAKE, CHANGE, MEASURE, DESCRIBE = "Make", "Change", "Measure", "Describe"
@@ -353,6 +353,7 @@ def caption(
     run(picture, model, maps, seed, named, option or [], how)
 
 
+app.command(name="grid", rich_help_panel=MAKE)(grid.grid)
 app.command(name="serve", rich_help_panel=MAKE)(serve.serve)
 
 

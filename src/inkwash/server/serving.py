@@ -59,6 +59,10 @@ class Serving:
 
     def generate(self, asked: Generation, repeat: str | None = None) -> Job:
         """Pictures of a prompt. Raises ApiError."""
+        return self.submit("generate", *self.order(asked), repeat)
+
+    def order(self, asked: Generation) -> tuple[str, dict[str, Any]]:
+        """What pictures of a prompt ask of which model. Raises ApiError."""
         name, facts = self.model(asked.model, "generate")
         options = self._options(asked, facts)
         request: dict[str, Any] = {"model": facts["path"], "n": self._count(asked), "seed": self._seed_of(asked), "options": options}
@@ -73,7 +77,7 @@ class Serving:
             request["size"] = list(size)
         looks = options.get("steps") or facts["options"].get("steps", {}).get("default") or 14
         payload = {"request": request, "partial_images": asked.partial_images or 0, "looks": looks, **self._delivery(asked, scaled)}
-        return self.submit("generate", name, payload, repeat)
+        return name, payload
 
     def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
         """Pictures made of a picture: where the mask is transparent, or all over. Raises ApiError."""
@@ -138,10 +142,13 @@ class Serving:
             raise invalid(f"{asked.n} pictures are too many for one request; at most {most}.", "n")
         return asked.n
 
+    def fresh_seed(self) -> int:
+        """Another one for every request that names none; it is told in the answer."""
+        self._seed = (self._seed * 1103515245 + 12345) % RANDOM
+        return self._seed
+
     def _seed_of(self, asked: Wishes) -> int:
-        if asked.seed is None:
-            self._seed = (self._seed * 1103515245 + 12345) % RANDOM  # another one for every request; it is told in the answer
-        return self._seed if asked.seed is None else asked.seed
+        return self.fresh_seed() if asked.seed is None else asked.seed
 
     def _prompt(self, asked: Wishes, needed: bool) -> str | None:
         text, most = asked.prompt, self.config.limits.prompt

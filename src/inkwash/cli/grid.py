@@ -1,0 +1,100 @@
+"""inkwash grid."""
+
+import hashlib
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from inkwash.cli.flags import Device, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps, labelled, said
+
+AXIS = "An axis as name=value,value: seed=1-4, steps=5,10, guidance=1,3, model=A,B, 'prompt=a|b', or an option of the model's own."
+
+
+@labelled
+def grid(
+    prompt: Annotated[str | None, typer.Argument(help="What to draw, for models that read.", show_default=False)] = None,
+    x: Annotated[str | None, typer.Option("--x", help=AXIS, show_default=False)] = None,
+    y: Annotated[str | None, typer.Option("--y", help="Another one, for the rows.", show_default=False)] = None,
+    z: Annotated[str | None, typer.Option("--z", help="Another one: a sheet for each value.", show_default=False)] = None,
+    model: Annotated[str, typer.Option("--model", help="A model by name, or a run.")] = "scenes-64",
+    label: Annotated[str | None, typer.Option("--class", help="A class, for models that have them.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The seed of every cell, unless an axis says another.")] = 0,
+    out: Out = "grid",
+    negative: Annotated[str | None, typer.Option("--negative", help="What not to draw.", show_default=False)] = None,
+    of: Annotated[int | None, typer.Option("--of", min=1, help="Of how many drawings a judge keeps one.", show_default=False)] = None,
+    solver: Solver = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    option: OwnOption = None,
+    precision: PrecisionName = "auto",
+    device: Device = "auto",
+    json: Json = False,
+    given: Any = None,
+) -> None:
+    """Draw a picture for each combination of settings, on labelled sheets. Run again, it goes on where it was."""
+    from inkwash.cli.common import pairs
+
+    options = {**said(negative=negative, solver=solver, steps=steps, guidance=guidance), **pairs(option or [])}
+    asked = {"model": model, "prompt": prompt, "label": label, "seed": seed, "of": of, "options": options}
+    run(asked, [text for text in (x, y, z) if text is not None], Path(out), {"precision": precision, "device": device}, json, given)
+
+
+def run(asked: dict[str, Any], texts: list[str], out: Path, how: dict[str, Any], json: bool, given: Any) -> None:
+    """Each cell's file as it is made, then the sheets."""
+    from PIL import Image
+
+    from inkwash.cli.common import progress, tell
+    from inkwash.core.files import make_folder, write_text
+    from inkwash.inference.axes import cells, read_axis, sheets, stacked
+    from inkwash.inference.pictures import save_picture
+    from inkwash.inference.runner import Request, Runner
+
+    axes = [read_axis(text) for text in texts]
+    places, runner = cells(axes), Runner(**how)
+    requests = {cell.at: Request.parse(changed(asked, cell.changes)) for cell in places}
+    for request in requests.values():
+        runner.stream(request)  # what cannot be drawn is refused before anything is written
+    known = _known(out)
+    digests = {at: digest(request, given) for at, request in requests.items()}
+    files = {at: out / "cells" / f"{'-'.join(map(str, at))}.png" for at in requests}
+    left = [at for at in requests if known.get(files[at].name) != digests[at] or not files[at].is_file()]
+    make_folder(out / "cells")
+    with progress("drawing") as on_step:
+        for k, at in enumerate(left):
+            (result,) = runner.run([requests[at]])
+            save_picture(files[at], result.images[0], result.facts[0], given)
+            known[files[at].name] = digests[at]
+            write_text(out / "cells.json", jsonlib.dumps(known, indent=1))
+            on_step(k + 1, len(left))
+    pages = list(sheets(axes, lambda at: Image.open(files[at])))
+    facts = {"model": asked["model"], "axes": texts}
+    for k, page in enumerate(pages if len(pages) > 1 else []):
+        save_picture(out / f"sheet-{k}.png", page, facts, given)
+    save_picture(out / "grid.png", stacked(pages), facts, given)
+    record = {"wrote": str(out), "grid": str(out / "grid.png"), "cells": len(places), "made": len(left)}
+    already = f", {len(places) - len(left)} were there already" if len(left) < len(places) else ""
+    tell(record, json, [f"drew {len(left)} of {len(places)} cells{already}", f"see {out / 'grid.png'}"])
+
+
+def changed(asked: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A request with the changes of a cell."""
+    from inkwash.inference.axes import OWN
+
+    own = {k: v for k, v in changes.items() if k in OWN}
+    return {**asked, **own, "options": {**asked["options"], **{k: v for k, v in changes.items() if k not in OWN}}}
+
+
+def digest(request: Any, given: Any) -> str:
+    """What is asked for, as a short word: another request has another one."""
+    told = [request.model_dump(mode="json"), given.model_dump(mode="json")]
+    return hashlib.sha256(jsonlib.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _known(out: Path) -> dict[str, str]:
+    """Of each cell's file, what it was asked for. Nothing where the folder is new."""
+    from inkwash.core.files import read_json
+
+    place = out / "cells.json"
+    return read_json(place) if place.is_file() else {}

@@ -1,0 +1,80 @@
+"""Grids over HTTP."""
+
+import io
+import time
+
+from PIL import Image
+
+from live import PROMPT, error_of
+
+AXES = {"x": {"name": "steps", "values": [1, 3]}, "y": {"name": "seed", "values": [5, 6, 7]}}
+
+
+def done(server, id: str) -> dict:
+    end = time.monotonic() + 60
+    while True:
+        grid = server.get(f"/v1/grids/{id}")[2]
+        if grid["counts"]["queued"] + grid["counts"]["running"] == 0:
+            return grid
+        assert time.monotonic() < end, grid
+        time.sleep(0.1)
+
+
+def test_each_cell_is_a_job(server):
+    status, _, grid = server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES})
+    assert status == 202 and len(grid["cells"]) == 6 and grid["axes"] == AXES
+    grid = done(server, grid["id"])
+    assert grid["counts"]["done"] == 6 and [(c["x"], c["y"]) for c in grid["cells"]] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+    facts = server.get(f"/v1/jobs/{grid['cells'][3]['job']}")[2]["pictures"][0]["facts"]
+    assert (facts["steps"], facts["seed"]) == (3, 6)
+    one = server.post("/v1/images/generations", {"prompt": PROMPT, "steps": 3, "seed": 6})[2]
+    same = [Image.open(io.BytesIO(server.get(url)[2])).tobytes() for url in (one["data"][0]["url"], grid["cells"][3]["url"])]
+    assert max(abs(a - b) for a, b in zip(*same)) <= 1
+    status, headers, data = server.get(f"/v1/grids/{grid['id']}/picture")
+    assert status == 200 and headers["content-type"] == "image/png" and Image.open(io.BytesIO(data)).width > 2 * 128
+    assert server.get("/v1/grids")[2]["data"][0]["id"] == grid["id"]
+
+
+def test_one_seed_for_all_cells_unless_an_axis_says_another(server):
+    grid = server.post("/v1/grids", {"axes": {"x": {"name": "model", "values": ["free", "classy"]}}})[2]
+    jobs = [server.get(f"/v1/jobs/{cell['job']}")[2] for cell in done(server, grid["id"])["cells"]]
+    assert [job["model"] for job in jobs] == ["free", "classy"] and len({job["asked"]["seed"] for job in jobs}) == 1
+
+
+def test_a_grid_is_stopped_and_goes_on(server):
+    slow = {"prompt": PROMPT, "steps": 200, "axes": {"x": {"name": "guidance", "values": [1 + k / 10 for k in range(12)]}}}
+    grid = server.post("/v1/grids", slow)[2]
+    server.post(f"/v1/grids/{grid['id']}/cancel")
+    stopped = done(server, grid["id"])
+    assert stopped["counts"]["cancelled"] > 0
+    assert server.get(f"/v1/grids/{grid['id']}/picture")[0] == 200  # what is missing is grey
+    again = server.post(f"/v1/grids/{grid['id']}/resume")[2]
+    assert again["counts"]["cancelled"] == 0
+    assert done(server, grid["id"])["counts"]["done"] == 12
+
+
+def test_all_cells_or_none(server):
+    before = sum(server.get("/v1/jobs?limit=1")[2]["counts"].values())
+
+    def said(axes, status=400, **more):
+        return error_of(server.post("/v1/grids", {"prompt": PROMPT, "axes": axes, **more}), status)["message"]
+
+    assert "Unknown parameter: 'stepps'" in said({"x": {"name": "stepps", "values": [1, 2]}})
+    assert "are too many" in said({"x": {"name": "steps", "values": [1, 5000]}})
+    assert "not served here" in said({"x": {"name": "model", "values": ["reader", "none"]}}, 404)
+    assert "has a value twice" in said({"x": {"name": "seed", "values": [1, 1]}})
+    assert "has room for" in said({"x": {"name": "seed", "values": list(range(150))}}, 429)
+    assert "at most 400" in said({"x": {"name": "seed", "values": list(range(401))}})
+    for bad in (
+        None,
+        {},
+        [],
+        {"w": {}},
+        {"x": 1},
+        {"x": {"name": 1, "values": []}},
+        {"x": {"name": "seed", "values": "12"}},
+        {"x": {"name": "a", "values": [[]]}},
+    ):
+        assert said(bad)
+    assert sum(server.get("/v1/jobs?limit=1")[2]["counts"].values()) == before
+    assert error_of(server.get("/v1/grids/grid_none"), 404)
