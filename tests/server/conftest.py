@@ -23,7 +23,7 @@ def models(tmp_path_factory):
     return places
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(models, tmp_path_factory):
     """All four models, no key."""
     running = Server(tmp_path_factory.mktemp("served"), models.values())
