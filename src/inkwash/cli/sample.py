@@ -48,13 +48,14 @@ def deliver(
     note: Sequence[str] = (),
 ) -> None:
     """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
-    shown, labels, seconds, first, n, seeds = [], [], 0.0, {}, request.n, []
+    shown, labels, seconds, first, n, seeds, doubts = [], [], 0.0, {}, request.n, [], []
     with progress("sampling") as on_step:
         results = runner.stream(request, on_step)
         make_folder(place)
         for result in results:  # written as they come: memory does not grow with n
             for i, (image, facts) in enumerate(zip(result.images, result.facts), len(seeds)):
                 save_picture(place / f"{i:05d}.png", image, facts, given)
+                doubts += [f"{i:05d}.png: {facts['judge']} would not say {facts['doubted']!r} of it."] if "doubted" in facts else []
             room = IN_GRID - len(shown)
             shown, labels = [*shown, *result.images[:room]], [*labels, *result.labels[:room]]
             seconds, first, seeds = seconds + result.seconds, first or result.facts[0], [*seeds, *result.seeds]
@@ -64,5 +65,5 @@ def deliver(
     save_picture(place / "grid.png", grid(torch.stack(shown), labels=labels), facts, given)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
     rate = f"{seconds:.1f} s, {n / seconds:.1f} images/s"
-    lines = [*note, f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"]
+    lines = [*note, *doubts, f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"]
     tell({**record, "seeds": seeds, "facts": first, **(said or {})}, json, lines)

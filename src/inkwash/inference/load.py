@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from inkwash.core.batch import Condition
+from inkwash.core.config import Config
 from inkwash.core.device import Precision, choose_device, choose_precision, keep_freed_memory
 from inkwash.core.errors import ConfigError, FileError, nearest
 from inkwash.core.files import CONFIG, load_model, read_json, standing
@@ -29,6 +31,12 @@ class Advice(NamedTuple):
 
     model: Path
     of: int
+    enough: float | None = None
+
+
+class _AdviceFile(Config):
+    model: str
+    of: int = Field(ge=1)
     enough: float | None = None
 
 
@@ -226,13 +234,12 @@ def _advice(path: Path) -> Advice | None:
     """What a judge.json says; None where there is none. Raises FileError for a damaged one."""
     if not path.is_file():
         return None
-    told = read_json(path)
-    told = {"enough": None} | told if isinstance(told, dict) else {}
-    kinds = {"model": str, "of": int, "enough": int | float | None}
-    if set(told) != set(kinds) or not all(isinstance(told[k], kind) for k, kind in kinds.items()) or told["of"] < 1:
-        raise FileError(f"{path} is damaged: it says who judges, out of how many drawings, and which doubts end it.")
-    beside = path.parent.parent / told["model"]
-    return Advice(beside if beside.exists() else Path(told["model"]), told["of"], told["enough"])
+    try:
+        told = _AdviceFile.parse(read_json(path))
+    except ConfigError:
+        raise FileError(f"{path} is damaged: it says who judges, out of how many drawings, and which doubts end it.") from None
+    beside = path.parent.parent / told.model
+    return Advice(beside if beside.exists() else Path(told.model), told.of, told.enough)
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:

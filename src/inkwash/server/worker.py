@@ -79,6 +79,11 @@ class Worker:
             self._work(jobs)
         return True
 
+    def rest(self, version: int) -> None:
+        """Until the server has changed something since that version: a look that costs microseconds."""
+        while self.queue.version() == version:
+            time.sleep(IDLE)
+
     def _alike(self, waiting: list[Job]) -> list[Job]:
         first, *others = waiting
         if first.kind != "generate":
@@ -173,8 +178,9 @@ def main() -> None:
             sys.exit(2)
         print("ready", flush=True)
         while True:
+            version = worker.queue.version()
             if not worker.round():
-                time.sleep(IDLE)
+                worker.rest(version)
 
 
 if __name__ == "__main__":
