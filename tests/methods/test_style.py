@@ -141,3 +141,11 @@ def test_srgan_goes_on_from_an_upscaler(tmp_path):
         assert loss.isfinite() and parts
     made = t.objective.preview(batch, t.moment("preview", batch))
     assert [tuple(x.shape) for x in made] == [(8, 3, 32, 32)] * 3
+
+
+def test_a_photograph_may_be_small_but_not_as_small_as_that():
+    seer, options = perceptual("own"), StyleOptions(steps=1)
+    made, _ = transfer(seer, blobs(side=16), blobs(side=4), options)
+    assert made.shape == (1, 3, 16, 16)
+    with pytest.raises(ConfigError, match="9x12 is too small to paint: 16 pixels at least"):
+        transfer(seer, torch.zeros(1, 3, 12, 9), blobs(), options)

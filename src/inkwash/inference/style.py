@@ -18,11 +18,13 @@ from pydantic import Field
 from torch import Tensor
 
 from inkwash.core.config import Config
+from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep
 from inkwash.metrics.features.base import Layered
 from inkwash.nn.perceptual import content_loss, gram, style_loss, total_variation
 from inkwash.nn.resize import resize
 
+SMALLEST = 16  # pixels of a side: less than that a network sees nothing of
 COARSEST = 128  # short side that a picture starts at
 LUMA = (0.299, 0.587, 0.114)
 
@@ -48,7 +50,12 @@ CHUNK = 25  # evaluations between two looks at the range of the pixels
 def transfer(
     seer: Layered, photo: Tensor, painting: Tensor, options: StyleOptions, on_step: OnStep | None = None
 ) -> tuple[Tensor, dict[str, float]]:
-    """photo (1, 3, H, W) and painting (1, 3, h, w) in [-1, 1] to (1, 3, H, W), and both losses of it."""
+    """photo (1, 3, H, W) and painting (1, 3, h, w) in [-1, 1] to (1, 3, H, W), and both losses of it.
+
+    Raises ConfigError for a photo that is too small to be looked at.
+    """
+    if min(photo.shape[-2:]) < SMALLEST:
+        raise ConfigError(f"A photograph of {photo.shape[-1]}x{photo.shape[-2]} is too small to paint: {SMALLEST} pixels at least.")
     if options.smooth is None:
         options = options.model_copy(update={"smooth": seer.smooth})
     sizes = _sizes(photo.shape[-2:]) if options.coarse else [tuple(photo.shape[-2:])]
