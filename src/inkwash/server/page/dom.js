@@ -2,7 +2,7 @@
 
 import { t } from "./words.js";
 
-/** h("p", {class: "note", t: "hello"}, child, …). t: text, and name: label, by their keys in the word tables; on…: listeners. */
+/** h("p", {class: "note", t: "draw"}, child, …). t: text, and name: label, by their keys in the word tables; on…: listeners. */
 export function h(tag, given = {}, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(given)) {

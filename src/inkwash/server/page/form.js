@@ -70,7 +70,7 @@ export class ModelForm {
     this.format = h("select", {}, ...["png", "jpeg", "webp"].map((v) => h("option", { value: v }, v.toUpperCase())));
     this.previews = h("input", { type: "checkbox", checked: true });
     this.strength = h("input", { type: "number", min: "0.05", max: "1", step: "0.05", value: "0.6" });
-    this.first = h("div", { class: "row" });
+    this.first = h("div", { class: "row first" });
     this.rest = h("div", { class: "row" });
     this.none = h("p", { class: "note", t: "unprompted" });
     this.words = field({ t: "prompt" }, this.prompt);

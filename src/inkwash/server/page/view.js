@@ -43,7 +43,7 @@ export class View {
       this.dialog.close();
       this.actions[key](this.job, picture);
     });
-    const facts = SHOWN.filter((key) => picture.facts[key] !== undefined && picture.facts[key] !== "" && picture.facts[key] !== null);
+    const facts = SHOWN.filter((key) => (key !== "strength" || this.job.kind !== "generate") && picture.facts[key] !== undefined && picture.facts[key] !== "" && picture.facts[key] !== null);
     this.dialog.replaceChildren(
       h("div", { class: "frame" }, image),
       h("div", { class: "beside" },
@@ -52,8 +52,8 @@ export class View {
         h("div", { class: "buttons" },
           several && button("before", () => this.step(-1)), several && button("after", () => this.step(1)),
           ...Object.keys(this.actions).filter((key) => this.can(key)).map(act),
-          h("a", { class: "button quiet", href: url, download: `inkwash-${picture.seed ?? this.job.id}.${url.split(".").at(-1)}`, t: "download" }),
-          h("button", { type: "button", class: "main", t: "close", onclick: () => this.dialog.close() }))),
+          h("a", { class: "button quiet", href: url, download: `inkwash-${picture.seed ?? this.job.id}.${url.split(".").at(-1)}`, t: "download" })),
+        h("button", { type: "button", class: "main", t: "close", onclick: () => this.dialog.close() })),
     );
     this.dialog.setAttribute("aria-label", image.alt);
   }
