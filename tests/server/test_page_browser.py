@@ -22,7 +22,8 @@ FACTS = {
 }
 A1111 = (
     "a castle, (ink:1.2)\non a hill\nNegative prompt: blurry, text\n"
-    'Steps: 23, Sampler: Euler a, CFG scale: 6.5, Seed: 1234567, Size: 8x8, Model hash: 6ce0161689, Model: deliberate_v2, Lora hashes: "a: 1, b: 2"'
+    "Steps: 23, Sampler: Euler a, CFG scale: 6.5, Seed: 1234567, Size: 8x8, Model hash: 6ce0161689, Model: deliberate_v2, "
+    'Lora hashes: "a: 1, b: 2"'
 )
 SLOW = {"prompt": "slow", "n": 10, "steps": 200}
 ASYNC = {"Prefer": "respond-async"}
@@ -63,6 +64,13 @@ def drawn(page, prompt: str = PROMPT) -> dict:
     return ended(page, card["id"])
 
 
+def delete(page, id: str) -> None:
+    """Pressed once the button asks, and pressed again it does."""
+    page.press(f"#{id} [data-act=delete]")
+    assert page.text(f"#{id} [data-act=delete]") == "Delete this and its pictures?"
+    page.press(f"#{id} [data-act=delete]")
+
+
 def slow(server, times: int) -> list[str]:
     return [server.post("/v1/images/generations", SLOW, headers=ASYNC)[2]["id"] for _ in range(times)]
 
@@ -88,7 +96,7 @@ def test_a_prompt_becomes_a_picture(page, server):
     assert "Seed" in page.text("#view dl") and page.js("return document.querySelector('#view a').download").endswith(".png")
     page.one("#view").send_keys(Keys.ESCAPE)
     assert not page.js("return document.querySelector('#view').open")
-    page.press(f"#{card['id']} [data-act=delete]")
+    delete(page, card["id"])
     page.until(lambda: card["id"] not in [c["id"] for c in page.cards()], "it to go")
 
 
@@ -135,7 +143,7 @@ def test_two_tabs_agree(page, server):
         there = ended(page, card["id"])
         page.driver.switch_to.window(first)
         assert ended(page, card["id"]) == there and len(there["pictures"]) == 1
-        page.press(f"#{card['id']} [data-act=delete]")
+        delete(page, card["id"])
         page.driver.switch_to.window(second)
         page.until(lambda: card["id"] not in [c["id"] for c in page.cards()], "it to go in the other tab")
         assert not page.errors()

@@ -78,8 +78,19 @@ class Card {
       !ended(job) && button("cancel", attempt(() => jobs.act(job.id, "cancel"))),
       again && button("retry", attempt(() => jobs.act(job.id, "retry"))),
       ["generate", "edit"].includes(job.kind) && button("reuse", () => reuse(job.pictures[0]?.facts ?? asked(job), job.kind)),
-      ended(job) && button("delete", attempt(() => jobs.delete(job.id))),
+      ended(job) && this.deletion(attempt(() => jobs.delete(job.id))),
     ].filter(Boolean));
+  }
+
+  /** Pictures do not come back: a first press asks, a second one deletes, and looking elsewhere takes the question back. */
+  deletion(act) {
+    const ask = (sure) => {
+      node.classList.toggle("sure", sure);
+      say(node, sure ? "reallyDelete" : "delete");
+    };
+    const press = () => (node.classList.contains("sure") ? act() : ask(true));
+    const node = h("button", { type: "button", class: "quiet", "data-act": "delete", t: "delete", onclick: press, onblur: () => ask(false) });
+    return node;
   }
 }
 

@@ -25,7 +25,7 @@ function plot(points, key) {
   const last = Math.max(...known.map((p) => p.step), 1);
   const first = Math.min(...known.map((p) => p.step), last);
   const x = (step) => 6 + ((WIDTH - 12) * (step - first)) / (last - first || 1);
-  const y = (v) => HEIGHT - 8 - ((HEIGHT - 16) * (v - low)) / (high - low || 1);
+  const y = (v) => HEIGHT - 8 - (HEIGHT - 16) * (high > low ? (v - low) / (high - low) : 0.5);
   const at = known.map((p) => `${x(p.step).toFixed(1)},${y(p.figures[key]).toFixed(1)}`);
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "plot" });
   for (const part of [0, 0.5, 1]) picture.append(svg("line", { x1: 0, x2: WIDTH, y1: 8 + part * (HEIGHT - 16), y2: 8 + part * (HEIGHT - 16), class: "grid" }));
