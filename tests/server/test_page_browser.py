@@ -8,6 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from chrome import Chrome
+from inkwash.inference.provenance.exif import with_comment
 from inkwash.inference.provenance.write import encode
 from live import PROMPT, Server, opened, png
 
@@ -225,6 +226,7 @@ def test_a_mask_is_drawn_with_the_mouse(page, server):
 
 
 def test_a_mask_is_drawn_with_the_keyboard_and_read_from_a_file(page):
+    from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
     page.press("#tab-edit")
@@ -249,6 +251,16 @@ def test_a_mask_is_drawn_with_the_keyboard_and_read_from_a_file(page):
     page.press("[data-act=zoomIn]")
     drag(page, (3, 3), (3, 3))
     assert (3, 3) in painted(page), "closer, the pointer still finds its pixel"
+    corner = "const b = document.querySelector('.sheet canvas').getBoundingClientRect(); return [b.left, b.top, b.width]"
+    before = page.js(corner)
+    page.js("document.querySelector('.stage').dispatchEvent(new WheelEvent('wheel', { deltaY: 300, clientX: 300, clientY: 400 }))")
+    assert page.js(corner)[2] < before[2]
+    stage.send_keys("0")
+    fitted, before = page.js(corner), painted(page)
+    hand = ActionChains(page.driver, duration=80).move_to_element(stage).key_down(Keys.SPACE)
+    hand.click_and_hold().move_by_offset(40, 25).release().key_up(Keys.SPACE).perform()
+    moved = page.js(corner)
+    assert [round(m - f) for m, f in zip(moved, fitted)] == [40, 25, 0] and painted(page) == before
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
@@ -259,11 +271,13 @@ def test_a_picture_of_ours_gives_its_settings_back(page, form):
     assert list(found.values()) == ["reader", FACTS["prompt"], "77", "5", "2.5", "dark", ""]
 
 
-def test_a_picture_of_another_program_gives_its_settings_too(page):
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+def test_a_picture_of_another_program_gives_its_settings_too(page, form):
     info, out = PngInfo(), io.BytesIO()
     info.add_text("parameters", A1111)
-    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
-    page.drop("castle.png", "image/png", out.getvalue())
+    more = {"pnginfo": info} if form == "png" else {"exif": b"Exif\0\0" + with_comment(A1111)}
+    Image.new("RGB", (8, 8)).save(out, form.upper(), **more)
+    page.drop(f"castle.{form}", f"image/{form}", out.getvalue())
     said = page.until(lambda: page.text("#said"), "the settings")
     found = [page.value(label) for label in ("Prompt", "Not in the picture", "Steps", "Guidance", "Seed")]
     assert found == ["a castle, (ink:1.2)\non a hill", "blurry, text", "23", "6.5", "1234567"]
@@ -316,6 +330,40 @@ def test_every_control_has_a_name_and_nothing_is_too_wide_for_a_telephone(page):
     page.press("#tab-draw")
     page.one("#tab-draw").send_keys(Keys.ARROW_RIGHT)
     assert page.js("return document.activeElement.id") == "tab-edit" and page.one("#edit").is_displayed()
+
+
+def test_the_tools_take_a_picture_from_the_gallery(page, server):
+    card = drawn(page)
+    page.press(f"#{card['id']} .tile")
+    page.press("#view [data-act=caption]")
+    told = page.until(
+        lambda: next((c for c in page.cards() if c["id"] != card["id"] and c["state"] == "done" and not c["pictures"]), None), "words"
+    )
+    assert server.get(f"/v1/jobs/{told['id']}")[2]["kind"] == "caption" and told["title"]
+    page.press(f"#{card['id']} .tile")
+    page.press("#view [data-act=upscale]")  # by interpolation: no model here enlarges
+    made = lambda: page.js("return [...document.querySelectorAll('.tile img')].map((i) => i.naturalWidth)")  # noqa: E731
+    page.until(lambda: 32 in made(), "four times the size")
+    page.drop("a.png", "image/png", png((24, 16)), "#tool-style .slot:nth-child(1)")
+    page.drop("b.png", "image/png", png((20, 20), colour=(0, 90, 200)), "#tool-style .slot:nth-child(2)")
+    page.put("Steps", 2, "#tool-style")
+    page.press("#tool-style .main")
+    page.until(lambda: 24 in made(), "the painted photograph")
+
+
+@pytest.mark.slow
+def test_a_training_is_begun_and_watched(page):
+    page.press("#tab-train")
+    page.until(lambda: page.js("return document.querySelectorAll('#train select')[0].options.length > 1"), "what may be trained on")
+    for label, value in {"Recipe": "vae", "Name": "lesson", "Data": "digits", "Steps": 40}.items():
+        page.put(label, value, "#train")
+    page.put("Further settings", "train.batch = 4\ntrain.precision = fp32\ntrain.samples = 4", "#train")
+    page.press("#train-go")
+    page.until(lambda: page.js("return document.querySelector('#lessons svg circle') !== null"), "a curve")
+    page.until(lambda: page.js("return document.querySelector('#lessons img')?.naturalWidth > 0"), "samples")
+    page.until(
+        lambda: "lesson" in page.js("return [...document.querySelectorAll('#draw select option')].map((o) => o.value)"), "it to be served"
+    )
 
 
 def test_a_server_with_a_key_is_asked_for_it(chrome, models, tmp_path):

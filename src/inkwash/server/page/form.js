@@ -77,7 +77,7 @@ export class ModelForm {
     this.classes = field({ t: "class" }, this.class);
     this.node = h("div", { class: "stack" },
       field({ t: "model" }, this.model), this.words, this.classes, this.none,
-      h("div", { class: "row" }, field({ t: "count" }, this.count), field({ t: "seed" }, this.seed), verb === "edit" && field({ t: "strength" }, this.strength)),
+      h("div", { class: verb === "edit" ? "row three" : "row" }, field({ t: "count" }, this.count), field({ t: "seed" }, this.seed), verb === "edit" && field({ t: "strength" }, this.strength)),
       this.first,
       h("details", {}, h("summary", { t: "more" }), this.rest,
         h("div", { class: "row" }, field({ t: "size" }, this.size), field({ t: "format" }, this.format)),

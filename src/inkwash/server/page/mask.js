@@ -16,8 +16,8 @@ export class Mask extends EventTarget {
     this.picture = h("canvas", { class: "picture" });
     this.paint = h("canvas", { class: "paint" });
     this.ring = h("div", { class: "ring" });
-    this.sheet = h("div", { class: "sheet" }, this.picture, this.paint, this.ring);
-    this.stage = h("div", { class: "stage", tabindex: "0", role: "application", name: "stage" }, this.sheet);
+    this.sheet = h("div", { class: "sheet" }, this.picture, this.paint);
+    this.stage = h("div", { class: "stage", tabindex: "0", role: "application", name: "stage" }, this.sheet, this.ring);
     this.stage.removeAttribute("title"); // it would hang over what is painted
     this.told = h("p", { class: "note", role: "status" });
     this.node = h("div", { class: "mask" }, this.bar(), this.stage, this.told);
@@ -193,13 +193,14 @@ export class Mask extends EventTarget {
   }
 
   place() {
+    if (!this.width) return;
     this.sheet.style.transform = `translate(${this.left}px, ${this.top}px) scale(${this.scale})`;
     this.sheet.classList.toggle("pixels", this.scale > 2);
     const size = Number(this.size.value);
+    const at = (pixel, from) => from + (pixel + 0.5 - size / 2) * this.scale;
     const { style } = this.ring;
-    [style.width, style.height] = [`${size}px`, `${size}px`];
-    style.borderWidth = `${1.5 / (this.scale || 1)}px`;
-    style.transform = `translate(${this.spot.x + 0.5 - size / 2}px, ${this.spot.y + 0.5 - size / 2}px)`;
+    style.width = style.height = `${size * this.scale}px`;
+    style.transform = `translate(${at(this.spot.x, this.left)}px, ${at(this.spot.y, this.top)}px)`;
   }
 
   /** The pixel of the picture under the pointer; a fraction counts from the pixel's middle. */

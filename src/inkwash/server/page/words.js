@@ -28,7 +28,7 @@ export const TABLES = {
     upscaleNote: "Makes a picture larger.", styleNote: "Paints a photograph in the manner of a painting.", captionNote: "Says what is in a picture.",
     noPicture: "Choose a picture first.", editNote: "Paint over what shall be made anew. Without a mask the whole picture is redrawn, as much as Strength says.",
     editHere: "Drop a picture here, choose one, or take one from the gallery.", noMask: "No mask: the whole picture",
-    masked: "{n} % of the picture are to be made anew", another: "Another picture",
+    masked: "{n} % of the picture will be made anew", another: "Another picture",
     brush: "Brush", eraser: "Eraser", brushSize: "Brush size", undo: "Undo", redo: "Redo", zoomIn: "Zoom in", zoomOut: "Zoom out", fit: "Fit",
     invert: "Invert", clear: "Clear", importMask: "Open mask", exportMask: "Save mask", maskSize: "The mask is {a}, the picture {b}: they need the same size.",
     stage: "Mask. Arrow keys move the brush, Enter paints, Space with the mouse pans.", at: "{x}, {y}: {what}", painted: "painted", bare: "bare",
