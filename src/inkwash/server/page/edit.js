@@ -16,10 +16,9 @@ export class Editing {
     this.said = h("p", { class: "said", role: "status" });
     this.wanted = h("div", { class: "wanted" }, h("p", { t: "editHere" }), chooser("choose", (file) => this.take(file)));
     this.mask.node.hidden = true;
-    this.cannot = h("p", { class: "note", t: "cannot", hidden: true });
     this.node = h("form", { class: "editing", novalidate: true },
       h("div", { class: "easel" }, h("p", { class: "note", t: "editNote" }), this.wanted, this.mask.node),
-      h("div", { class: "stack" }, this.cannot, this.form.node,
+      h("div", { class: "stack" }, this.form.node,
         h("div", { class: "go" }, h("button", { class: "main", id: "edit-go", t: "edit" }), chooser("another", (file) => this.take(file))), this.said));
     $("edit").append(this.node);
     target($("edit"), (file) => this.take(file));
@@ -31,7 +30,6 @@ export class Editing {
 
   models(all) {
     this.form.models(all);
-    this.cannot.hidden = this.form.known.length > 0;
   }
 
   shown() {

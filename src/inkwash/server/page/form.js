@@ -6,7 +6,7 @@ import { knows } from "./words.js";
 const APART = ["size", "tile", "overlap", "lora", "strength", "rounds"]; // fields of their own, or not for strangers: as the server has it
 const FIRST = ["steps", "guidance", "negative"];
 
-const label = (key, facts) => (knows(key) ? { t: key } : {});
+const label = (key) => (knows(key) ? { t: key } : {});
 
 /** A control for one option: {node, get, set}. get gives undefined where the model's default stands. */
 export function control(key, facts) {
@@ -73,9 +73,10 @@ export class ModelForm {
     this.first = h("div", { class: "row first" });
     this.rest = h("div", { class: "row" });
     this.none = h("p", { class: "note", t: "unprompted" });
+    this.cannot = h("p", { class: "note", t: "cannot", hidden: true });
     this.words = field({ t: "prompt" }, this.prompt);
     this.classes = field({ t: "class" }, this.class);
-    this.node = h("div", { class: "stack" },
+    this.node = h("div", { class: "stack" }, this.cannot,
       field({ t: "model" }, this.model), this.words, this.classes, this.none,
       h("div", { class: verb === "edit" ? "row three" : "row" }, field({ t: "count" }, this.count), field({ t: "seed" }, this.seed), verb === "edit" && field({ t: "strength" }, this.strength)),
       this.first,
@@ -90,6 +91,7 @@ export class ModelForm {
   /** The models that can do this; the choice stays where it can. */
   models(all) {
     const able = all.filter((m) => m.inkwash.does.includes(this.verb));
+    this.cannot.hidden = able.length > 0;
     if (JSON.stringify(able) === JSON.stringify(this.known)) return;
     const chosen = this.model.value;
     this.known = able;

@@ -4,6 +4,7 @@ import { form } from "./api.js";
 import { $, field, h, report } from "./dom.js";
 import { fillModels } from "./form.js";
 import { Slot } from "./slot.js";
+import { language } from "./words.js";
 
 const INTERPOLATED = ["lanczos", "bicubic", "nearest"];
 
@@ -41,7 +42,7 @@ export class Tools {
 
   caption() {
     const lang = h("select", {}, h("option", { value: "en", t: "english" }), h("option", { value: "zh", t: "chinese" }));
-    if (document.documentElement.lang.startsWith("zh")) lang.value = "zh";
+    lang.value = language();
     return this.tool("caption", { image: "picture" }, [field({ t: "model" }, this.captioner), field({ t: "describeIn" }, lang)], () => ({
       model: this.captioner.value, lang: lang.value,
     }));
