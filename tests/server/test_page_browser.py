@@ -128,6 +128,20 @@ def test_a_reload_in_the_middle_of_a_job_loses_nothing(page, server):
         assert ended(page, id)["state"] in ("done", "cancelled")
 
 
+def test_a_reload_finds_what_runs_behind_a_long_queue(page, server):
+    ask = {**SLOW, "partial_images": 1}  # which keeps it from being drawn together with others
+    ids = [server.post("/v1/images/generations", ask, headers=ASYNC)[2]["id"] for _ in range(32)]
+    try:
+        page.open(server.url)
+        left = {j["id"] for state in ("running", "queued") for j in server.get(f"/v1/jobs?limit=200&state={state}")[2]["data"]}
+        assert len(left) > 24, "more than a page"
+        page.until(lambda: left <= {c["id"] for c in page.cards()}, "all that is open")
+        page.until(lambda: any(c["id"] in ids[:8] and c["value"] > 0 for c in page.cards()), "what runs, and is followed")
+    finally:
+        cancel(server, ids)
+    page.until(lambda: not any(c["state"] in ("queued", "running") for c in page.cards()), "the end of all")
+
+
 def test_two_tabs_agree(page, server):
     first = page.driver.current_window_handle
     page.driver.switch_to.new_window("tab")

@@ -61,7 +61,14 @@ export class Jobs extends EventTarget {
     const last = page.data.at(-1)?.number ?? 0;
     for (const job of known) if (!there.has(job.id) && (job.number > last || !page.more)) this.drop(job.id);
     for (const job of page.data.reverse()) this.put(job);
+    const open = [...this.all.values()].filter((j) => !ended(j)).length;
+    if (open < page.counts.queued + page.counts.running) await this.catchUp();
     if (this.oldest === undefined) this.turned(page, last);
+  }
+
+  /** What is open but older than the newest page, in a long queue. */
+  async catchUp() {
+    for (const state of ["running", "queued"]) for (const job of (await get(`/v1/jobs?limit=200&state=${state}`)).data) this.put(job);
   }
 
   /** The page before. */
@@ -106,7 +113,8 @@ export class Jobs extends EventTarget {
     try {
       for await (const job of events(id, leave.signal)) this.put(strip(job));
     } catch (error) {
-      if (!leave.signal.aborted) throw error;
+      if (error.status === 404) this.drop(id); // deleted elsewhere
+      else if (!leave.signal.aborted) throw error;
     } finally {
       document.removeEventListener("visibilitychange", hidden);
     }
