@@ -42,6 +42,8 @@ def test_its_files_are_served_and_nothing_else(client):
         assert answer.status_code == 200 and answer.text == TEXTS[name], name
         assert answer.headers["content-type"].split(";")[0] in ("text/javascript", "text/css", "image/svg+xml")
         assert "content-security-policy" in answer.headers
+        again = client.get(f"/page/{name}", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304 and not again.content
     for name in ("", "none.js", "index.html", "../app.py", "..%2fapp.py", "%2e%2e/app.py", "..%5capp.py", "//etc/passwd", "main.js%00"):
         assert client.get(f"/page/{name}").status_code in (401, 404), name  # 401: a path that the guard does not let through
 

@@ -17,15 +17,18 @@ POLICY = (
 )
 
 
-def _file(path: Path) -> FileResponse:
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}  # asked for anew, and answered 304
-    return FileResponse(path, media_type=f"{TYPES[path.suffix]}; charset=utf-8", headers=headers)
+def _file(request: Request, path: Path) -> Response:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}  # kept, but asked for anew: the server may be a newer one
+    answer = FileResponse(path, media_type=f"{TYPES[path.suffix]}; charset=utf-8", headers=headers, stat_result=path.stat())
+    if request.headers.get("if-none-match") == answer.headers["etag"]:
+        return Response(status_code=304, headers=headers | {"ETag": answer.headers["etag"]})
+    return answer
 
 
 @router.get("/")
-async def index() -> Response:
+async def index(request: Request) -> Response:
     """The page."""
-    return _file(FILES["index.html"])
+    return _file(request, FILES["index.html"])
 
 
 @router.get("/page/{name}")
@@ -33,4 +36,4 @@ async def part(request: Request, name: str) -> Response:
     """Its scripts, its style, its icon."""
     if name not in FILES or name == "index.html":
         raise ApiError(404, "The page has no such file.", "not_found")
-    return _file(FILES[name])
+    return _file(request, FILES[name])
