@@ -14,7 +14,7 @@ from inkwash import __version__
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.guard import LOCAL, Guard
 from inkwash.server.metrics import Metrics
-from inkwash.server.routes import grids, images, jobs, training
+from inkwash.server.routes import grids, images, jobs, page, training
 from inkwash.server.serving import Serving
 from inkwash.server.settings import ServerConfig
 
@@ -37,7 +37,7 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
 
     app = FastAPI(title="Inkwash", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.state.config, app.state.serving, app.state.metrics = config, Serving(config), Metrics()
-    for router in (images.router, jobs.router, training.router, grids.router):
+    for router in (images.router, jobs.router, training.router, grids.router, page.router):
         app.include_router(router)
     app.add_api_route("/healthz", health, methods=["GET"], tags=["owner"])
     app.add_api_route("/metrics", metrics, methods=["GET"], tags=["owner"])

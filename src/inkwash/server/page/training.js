@@ -1,0 +1,225 @@
+// Training: begun, watched while its curve grows, stopped. What was trained is served at once.
+
+import { blob, get, local, post } from "./api.js";
+import { $, field, h, report, say } from "./dom.js";
+import { ended } from "./jobs.js";
+import { t } from "./words.js";
+
+const LOOK = 2000; // milliseconds between two looks at what is being trained
+const WIDTH = 480;
+const HEIGHT = 160;
+
+const svg = (tag, given) => {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(given)) node.setAttribute(key, value);
+  return node;
+};
+
+const short = (v) => (v === 0 || (Math.abs(v) >= 0.01 && Math.abs(v) < 1e5) ? String(Number(v.toPrecision(4))) : v.toExponential(2));
+
+/** A curve of one figure over the steps. */
+function plot(points, key) {
+  const known = points.filter((p) => Number.isFinite(p.figures?.[key]));
+  const values = known.map((p) => p.figures[key]);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const last = Math.max(...known.map((p) => p.step), 1);
+  const first = Math.min(...known.map((p) => p.step), last);
+  const x = (step) => 6 + ((WIDTH - 12) * (step - first)) / (last - first || 1);
+  const y = (v) => HEIGHT - 8 - (HEIGHT - 16) * (high > low ? (v - low) / (high - low) : 0.5);
+  const at = known.map((p) => `${x(p.step).toFixed(1)},${y(p.figures[key]).toFixed(1)}`);
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "plot" });
+  for (const part of [0, 0.5, 1]) picture.append(svg("line", { x1: 0, x2: WIDTH, y1: 8 + part * (HEIGHT - 16), y2: 8 + part * (HEIGHT - 16), class: "grid" }));
+  if (at.length > 1) picture.append(svg("polyline", { points: at.join(" "), class: "stroke" }));
+  if (at.length) picture.append(svg("circle", { cx: at.at(-1).split(",")[0], cy: at.at(-1).split(",")[1], r: 4, class: "tip" }));
+  return { picture, n: at.length, low, high, last, now: values.at(-1) };
+}
+
+class Lesson {
+  constructor(training, job) {
+    this.training = training;
+    this.samples = "";
+    this.state = h("span", { class: "state" });
+    this.bar = h("progress", { name: "progress", max: 1 });
+    this.figure = h("select", { name: "figure", hidden: true, onchange: () => this.draw() });
+    this.plot = h("div", { class: "curve" });
+    this.axis = h("p", { class: "note axis" });
+    this.grid = h("div", { class: "samples" });
+    this.said = h("p", { class: "said", role: "status" });
+    this.buttons = h("div", { class: "buttons" });
+    this.node = h("li", { class: "card", id: job.id },
+      h("div", { class: "line" }, h("p", { class: "asked" }, job.model), h("span", { class: "model" }, job.asked.recipe), this.state),
+      this.bar, this.figure, this.plot, this.axis, this.grid, this.said, this.buttons);
+  }
+
+  update(job) {
+    this.job = job;
+    this.bar.hidden = ended(job);
+    if (job.total) this.bar.value = job.done / job.total;
+    if (job.state === "running" && job.total) say(this.state, "percent", { n: Math.floor((100 * job.done) / job.total) });
+    else say(this.state, job.state === "running" ? "training" : job.state);
+    if (job.error) report(this.said, new Error(job.error));
+    const known = Object.keys(job.curve?.at(-1)?.figures ?? {});
+    if (known.length && known.length !== this.figure.options.length) {
+      this.figure.replaceChildren(...known.map((key) => h("option", { value: key }, key)));
+      this.figure.hidden = false;
+    }
+    this.draw();
+    this.act(job);
+    this.look(job.samples ?? []);
+  }
+
+  draw() {
+    const { curve = [], model } = this.job;
+    if (!this.figure.value) return;
+    const { picture, n, low, high, last, now } = plot(curve, this.figure.value);
+    if (!n) return;
+    picture.setAttribute("aria-label", t("curve", { name: this.figure.value, n, value: short(now) }));
+    this.plot.replaceChildren(picture);
+    this.axis.textContent = `${model}: ${short(now)}  (${short(low)} – ${short(high)}), ${last}`;
+  }
+
+  act(job) {
+    const attempt = (verb) => async () => {
+      try {
+        this.update({ ...this.job, ...(await post(`/v1/jobs/${job.id}/${verb}`)) });
+        this.training.wake();
+      } catch (error) {
+        report(this.said, error);
+      }
+    };
+    const wanted = !ended(job) ? "cancel" : job.state === "done" ? "" : "retry";
+    if (this.buttons.dataset.shown === wanted) return;
+    this.buttons.dataset.shown = wanted;
+    const words = { cancel: "stop", retry: "retry" };
+    this.buttons.replaceChildren(...(wanted ? [h("button", { type: "button", class: "quiet", t: words[wanted], onclick: attempt(wanted) })] : []));
+  }
+
+  /** The first and the latest sample grid. They need the key, so they are fetched and not linked. */
+  async look(samples) {
+    const shown = [...new Set([samples[0], samples.at(-1)])].filter(Boolean);
+    if (shown.join() === this.samples) return;
+    this.samples = shown.join();
+    const pictures = await Promise.all(shown.map(async (url) => {
+      const label = String(Number(url.split("/").at(-1).split(".")[0]));
+      const image = h("img", { src: URL.createObjectURL(await blob(local(url))), class: "pixels", alt: "" });
+      return h("figure", {}, image, h("figcaption", {}, label));
+    }));
+    for (const old of this.grid.querySelectorAll("img")) URL.revokeObjectURL(old.src);
+    this.grid.replaceChildren(...pictures);
+  }
+}
+
+export class Training {
+  constructor() {
+    this.lessons = new Map();
+    this.visible = false;
+    this.wake = () => {};
+    this.recipe = h("input", { type: "text", value: "diffusion", autocomplete: "off" });
+    this.data = h("select");
+    this.title = h("input", { type: "text", autocomplete: "off", pattern: "[A-Za-z0-9][A-Za-z0-9_.\\-]*" });
+    this.budget = h("input", { type: "text", value: "10m", autocomplete: "off" });
+    this.steps = h("input", { type: "number", min: "1", "data-hint": "unset" });
+    this.start = h("select", {}, h("option", { value: "", t: "nothing" }));
+    this.settings = h("textarea", { rows: "2", "data-hint": "settingsHint", spellcheck: "false" });
+    this.archive = h("input", { type: "file", accept: ".zip,application/zip" });
+    this.said = h("p", { class: "said", role: "status" });
+    this.off = h("p", { class: "note", t: "off", hidden: true });
+    this.button = h("button", { class: "main", t: "begin", id: "train-go" });
+    this.list = h("ol", { class: "jobs", id: "lessons" });
+    this.none = h("p", { class: "note", t: "noTrainings" });
+    this.node = h("form", { class: "stack", novalidate: true }, this.off,
+      h("div", { class: "row" }, field({ t: "recipe" }, this.recipe), field({ t: "name" }, this.title)),
+      h("div", { class: "row" }, field({ t: "data" }, this.data), field({ t: "archive" }, this.archive)),
+      h("div", { class: "row" }, field({ t: "budget" }, this.budget), field({ t: "steps" }, this.steps), field({ t: "start" }, this.start)),
+      h("details", {}, h("summary", { t: "more" }), field({ t: "settings" }, this.settings)),
+      h("div", { class: "go" }, this.button), this.said, h("p", { class: "note", t: "trainNote" }));
+    $("train").append(this.node, h("h2", { t: "trainings" }), this.none, this.list);
+    this.node.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.begin();
+    });
+    this.run();
+  }
+
+  models(all) {
+    const chosen = this.start.value;
+    this.start.replaceChildren(this.start.options[0], ...all.map((m) => h("option", { value: m.id }, m.id)));
+    this.start.value = chosen;
+  }
+
+  show(visible) {
+    this.visible = visible;
+    if (visible) this.wake();
+  }
+
+  async begin() {
+    report(this.said, null);
+    this.button.disabled = true; // an archive may take long, and two of one name are refused
+    try {
+      const body = { recipe: this.recipe.value.trim(), name: this.title.value.trim(), data: this.data.value, settings: this.set() };
+      if (this.archive.files[0]) body.data = (await post("/v1/training/archives", this.archive.files[0])).name;
+      if (this.budget.value.trim() && !this.steps.value) body.budget = this.budget.value.trim();
+      if (this.steps.value) body.steps = Number(this.steps.value);
+      if (this.start.value) body.start = this.start.value;
+      const job = await post("/v1/training", body);
+      this.put(job);
+      report(this.said, { key: "sent" });
+      this.wake();
+    } catch (error) {
+      report(this.said, error);
+    }
+    this.button.disabled = false;
+  }
+
+  /** name = value, a line each; a value is JSON, or a word. */
+  set() {
+    const lines = this.settings.value.split("\n").filter((line) => line.trim());
+    return Object.fromEntries(lines.map((line) => {
+      const [, key, value] = line.match(/^\s*([\w.-]+)\s*=\s*(.+?)\s*$/) ?? [];
+      if (!key) throw Object.assign(new Error(), { key: "badSetting", values: { line } });
+      try {
+        return [key, JSON.parse(value)];
+      } catch {
+        return [key, value];
+      }
+    }));
+  }
+
+  put(job) {
+    let lesson = this.lessons.get(job.id);
+    if (!lesson) {
+      lesson = new Lesson(this, job);
+      this.lessons.set(job.id, lesson);
+      const next = [...this.list.children].find((node) => this.lessons.get(node.id).job.number < job.number);
+      lesson.job = job;
+      this.list.insertBefore(lesson.node, next ?? null);
+    }
+    lesson.update({ ...lesson.job, ...job });
+    this.none.hidden = true;
+  }
+
+  /** What is allowed, what is there, and curves of what is open or not yet known. */
+  async refresh() {
+    const page = await get("/v1/training");
+    this.off.hidden = page.allowed;
+    this.button.disabled ||= !page.allowed;
+    if (this.data.options.length !== page.sources.length) this.data.replaceChildren(...page.sources.map((s) => h("option", { value: s }, s)));
+    for (const job of page.data) {
+      const known = this.lessons.get(job.id)?.job;
+      const settled = known?.curve && ended(known) && known.state === job.state;
+      if (!settled) this.put(await get(`/v1/training/${job.id}`));
+    }
+    return page.data.some((job) => !ended(job));
+  }
+
+  async run() {
+    for (;;) {
+      let open = false;
+      if (this.visible && !document.hidden) open = await this.refresh().catch(() => true);
+      await new Promise((done) => {
+        this.wake = done;
+        setTimeout(done, open ? LOOK : 5 * LOOK);
+      });
+    }
+  }
+}
