@@ -47,9 +47,10 @@ def run(asked: dict[str, Any], texts: list[str], out: Path, how: dict[str, Any],
 
     from inkwash.cli.common import progress, tell
     from inkwash.core.files import make_folder, write_text
-    from inkwash.inference.axes import cells, read_axis, sheets, stacked
+    from inkwash.inference.axes import cells, read_axis
     from inkwash.inference.pictures import save_picture
     from inkwash.inference.runner import Request, Runner
+    from inkwash.inference.sheets import sheets, stacked
 
     axes = [read_axis(text) for text in texts]
     places, runner = cells(axes), Runner(**how)
