@@ -1,11 +1,9 @@
-"""Axes, cells and labelled sheets."""
+"""Axes and cells."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from inkwash.core.errors import ConfigError
-from inkwash.inference.axes import Axis, cells, read_axis, sheets, stacked
+from inkwash.inference.axes import Axis, cells, read_axes, read_axis
 
 
 @pytest.mark.parametrize(
@@ -53,25 +51,15 @@ def test_cells_come_in_reading_order():
             cells(axes)
 
 
-def shade(at):
-    return Image.new("RGB", (8, 8), (40 * at[0] + 20, 60 * at[1] + 20, 100 * at[2] + 20))
-
-
-def test_sheets_have_every_picture_in_its_place_under_its_label():
-    axes = [Axis("steps", (5, 10, 20)), Axis("seed", (1, 2)), Axis("model", ("a", "b"))]
-    pages = list(sheets(axes, shade, side=32))
-    assert len(pages) == 2 and stacked(pages).size == (pages[0].width, 2 * pages[0].height)
-    for k, page in enumerate(pages):
-        pixels = np.asarray(page).reshape(-1, 3)
-        for i in range(3):
-            for j in range(2):
-                assert (pixels == shade((i, j, k)).getpixel((0, 0))).all(1).sum() == 32 * 32  # each once, whole, by pixels
-    assert (np.asarray(pages[0])[:36] < 100).any() and (np.asarray(pages[0])[:18] != np.asarray(pages[1])[:18]).any()  # the model's name
-
-
-def test_a_cell_that_is_missing_is_grey_and_larger_pictures_set_the_size():
-    axes = [Axis("model", ("a", "b"))]
-    (page,) = sheets(axes, lambda at: Image.new("RGBA", (40, 20), (255, 0, 0, 0)) if at[0] else None, side=20)
-    assert page.width == 2 * 44 + 4 and page.getpixel((10, 30)) == (232, 232, 232) and page.getpixel((60, 30)) == (255, 255, 255)
-    (page,) = sheets([Axis("prompt", ("水墨",))], lambda at: None)
-    assert page.size == (136, 154)
+def test_axes_come_in_order_and_the_limit_can_be_raised():
+    assert read_axes({"x": "steps=1,2", "y": None, "z": None}) == [Axis("steps", (1, 2))]
+    assert [a.name for a in read_axes({"x": "steps=1,2", "y": "seed=1", "z": "eta=0"})] == ["steps", "seed", "eta"]
+    for texts in ({"z": "seed=1"}, {"y": "seed=1"}, {"x": "steps=1", "z": "seed=1"}):
+        with pytest.raises(ConfigError, match="a y only beside an x"):
+            read_axes(texts)
+    many = {"x": "seed=1-1000"}
+    with pytest.raises(ConfigError, match="more than 400 values"):
+        read_axes(many)
+    assert len(cells(read_axes(many, most=1000), most=1000)) == 1000
+    with pytest.raises(ConfigError, match="at most 1500"):
+        cells([Axis("seed", tuple(range(1000))), Axis("steps", (1, 2))], most=1500)

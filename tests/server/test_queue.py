@@ -48,6 +48,24 @@ def test_a_full_queue_says_when_to_come_back(queue):
     queue.submit("generate", "m", {})
 
 
+def test_several_jobs_come_together_or_not_at_all(queue):
+    noted = []
+    ids = queue.submit_all("generate", [("m", {"k": k}) for k in range(3)], noted.extend)
+    assert noted == ids and [queue.get(id).payload["k"] for id in ids] == [0, 1, 2]
+    with pytest.raises(QueueFull) as full:
+        queue.submit_all("generate", [("m", {})] * 3, noted.extend)
+    assert full.value.room == 2 and noted == ids and queue.counts()[QUEUED] == 3
+
+    def broken(ids):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        queue.submit_all("generate", [("m", {})], broken)
+    assert queue.counts()[QUEUED] == 3
+    assert set(queue.several([ids[2], "none", ids[0]])) == {ids[0], ids[2]}
+    assert queue.several([]) == {}
+
+
 def test_the_same_request_twice_is_one_job(queue):
     one, other = queue.submit("generate", "m", {}, "k"), queue.submit("generate", "m", {}, "k")
     assert one.id == other.id and len(queue.page()) == 1

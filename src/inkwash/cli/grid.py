@@ -2,6 +2,7 @@
 
 import hashlib
 import json as jsonlib
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ def grid(
     precision: PrecisionName = "auto",
     device: Device = "auto",
     json: Json = False,
+    most: Annotated[int, typer.Option("--most", min=1, help="How many cells a grid may have.")] = 400,
     given: Any = None,
 ) -> None:
     """Draw a picture for each combination of settings, on labelled sheets. Run again, it goes on where it was."""
@@ -38,44 +40,57 @@ def grid(
 
     options = {**said(negative=negative, solver=solver, steps=steps, guidance=guidance), **pairs(option or [])}
     asked = {"model": model, "prompt": prompt, "label": label, "seed": seed, "of": of, "options": options}
-    run(asked, [text for text in (x, y, z) if text is not None], Path(out), {"precision": precision, "device": device}, json, given)
+    run(asked, {"x": x, "y": y, "z": z}, most, Path(out), {"precision": precision, "device": device}, json, given)
 
 
-def run(asked: dict[str, Any], texts: list[str], out: Path, how: dict[str, Any], json: bool, given: Any) -> None:
+def run(asked: dict[str, Any], texts: dict[str, str | None], most: int, out: Path, how: dict[str, Any], json: bool, given: Any) -> None:
     """Each cell's file as it is made, then the sheets."""
-    from PIL import Image
-
     from inkwash.cli.common import progress, tell
-    from inkwash.core.files import make_folder, write_text
-    from inkwash.inference.axes import cells, read_axis, sheets, stacked
+    from inkwash.core.files import make_folder
+    from inkwash.inference.axes import cells, read_axes
     from inkwash.inference.pictures import save_picture
     from inkwash.inference.runner import Request, Runner
 
-    axes = [read_axis(text) for text in texts]
-    places, runner = cells(axes), Runner(**how)
+    axes = read_axes(texts, most)
+    places, runner = cells(axes, most), Runner(**how)
     requests = {cell.at: Request.parse(changed(asked, cell.changes)) for cell in places}
     for request in requests.values():
         runner.stream(request)  # what cannot be drawn is refused before anything is written
     known = _known(out)
-    digests = {at: digest(request, given) for at, request in requests.items()}
+    weights = {name: _weights(runner.model(name).path) for name in {r.model for r in requests.values()}}
+    digests = {at: digest(request, given, weights[request.model]) for at, request in requests.items()}
     files = {at: out / "cells" / f"{'-'.join(map(str, at))}.png" for at in requests}
-    left = [at for at in requests if known.get(files[at].name) != digests[at] or not files[at].is_file()]
+    left = [at for at in requests if known["cells"].get(files[at].name) != digests[at] or not _whole(files[at])]
     make_folder(out / "cells")
     with progress("drawing") as on_step:
         for k, at in enumerate(left):
             (result,) = runner.run([requests[at]])
             save_picture(files[at], result.images[0], result.facts[0], given)
-            known[files[at].name] = digests[at]
-            write_text(out / "cells.json", jsonlib.dumps(known, indent=1))
+            known["cells"][files[at].name] = digests[at]
+            _note(out, known)
             on_step(k + 1, len(left))
-    pages = list(sheets(axes, lambda at: Image.open(files[at])))
-    facts = {"model": asked["model"], "axes": texts}
-    for k, page in enumerate(pages if len(pages) > 1 else []):
-        save_picture(out / f"sheet-{k}.png", page, facts, given)
-    save_picture(out / "grid.png", stacked(pages), facts, given)
+    models = ", ".join(dict.fromkeys(runner.model(r.model).name for r in requests.values()))
+    _show(out, axes, files, known, {"model": models, "axes": {a.name: list(a.values) for a in axes}}, given)
     record = {"wrote": str(out), "grid": str(out / "grid.png"), "cells": len(places), "made": len(left)}
     already = f", {len(places) - len(left)} were there already" if len(left) < len(places) else ""
     tell(record, json, [f"drew {len(left)} of {len(places)} cells{already}", f"see {out / 'grid.png'}"])
+
+
+def _show(out: Path, axes: list[Any], files: dict[Any, Path], known: dict[str, Any], facts: dict[str, Any], given: Any) -> None:
+    """The sheets, one by one where there are several, and all in one; those of a larger grid that stood here go."""
+    from PIL import Image
+
+    from inkwash.inference.pictures import save_picture
+    from inkwash.inference.sheets import sheets, stacked
+
+    pages = list(sheets(axes, lambda at: Image.open(files[at])))
+    named = {f"sheet-{k}.png": page for k, page in enumerate(pages if len(pages) > 1 else [])}
+    for name, page in named.items():
+        save_picture(out / name, page, facts, given)
+    save_picture(out / "grid.png", stacked(pages), facts, given)
+    for name in set(known["sheets"]) - set(named):
+        (out / Path(name).name).unlink(missing_ok=True)
+    _note(out, known | {"sheets": list(named)})
 
 
 def changed(asked: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -86,15 +101,40 @@ def changed(asked: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**asked, **own, "options": {**asked["options"], **{k: v for k, v in changes.items() if k not in OWN}}}
 
 
-def digest(request: Any, given: Any) -> str:
-    """What is asked for, as a short word: another request has another one."""
-    told = [request.model_dump(mode="json"), given.model_dump(mode="json")]
+def digest(request: Any, given: Any, weights: list[Any]) -> str:
+    """What is asked for, of which weights, as a short word: another request has another one, and a model that was trained on too."""
+    told = [request.model_dump(mode="json"), given.model_dump(mode="json"), weights]
     return hashlib.sha256(jsonlib.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _known(out: Path) -> dict[str, str]:
-    """Of each cell's file, what it was asked for. Nothing where the folder is new."""
+def _weights(folder: Path) -> list[Any]:
+    """When a model's weights were written, and how many bytes they are."""
+    found = [(str(p.relative_to(folder)), p.stat()) for p in sorted(folder.rglob("*.safetensors"))]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
+
+
+def _whole(path: Path) -> bool:
+    """Whether a picture is there and can be read to its end."""
+    from PIL import Image
+
+    try:
+        data = path.read_bytes()
+        with Image.open(BytesIO(data)) as picture:
+            picture.load()  # which forgives a PNG whose end is missing
+    except (OSError, SyntaxError, ValueError):  # not there, or cut off
+        return False
+    return data.endswith(b"IEND\xaeB`\x82")
+
+
+def _known(out: Path) -> dict[str, Any]:
+    """cells: of each cell's file, what it was asked for. sheets: files that were written. Nothing where the folder is new."""
     from inkwash.core.files import read_json
 
     place = out / "cells.json"
-    return read_json(place) if place.is_file() else {}
+    return {"cells": {}, "sheets": []} | (read_json(place) if place.is_file() else {})
+
+
+def _note(out: Path, known: dict[str, Any]) -> None:
+    from inkwash.core.files import write_text
+
+    write_text(out / "cells.json", jsonlib.dumps(known, indent=1))

@@ -3,18 +3,23 @@
 import json
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from inkwash.core.errors import ConfigError
-from inkwash.inference.axes import AXES, Axis, cells, check, sheets, stacked
+from inkwash.inference.axes import AXES, MOST, Axis, cells, check, check_order
+from inkwash.inference.provenance.write import encode
+from inkwash.inference.sheets import sheets, stacked
 from inkwash.server.errors import ApiError, invalid
-from inkwash.server.protocol import Generation, read
-from inkwash.server.queue import DONE, Job
+from inkwash.server.protocol import NAMES, Generation, read
+from inkwash.server.queue import DONE, Job, QueueFull
 from inkwash.server.serving import Serving
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS grids (id TEXT PRIMARY KEY, created REAL NOT NULL, axes TEXT NOT NULL, jobs TEXT NOT NULL)"
+TELLING = {"model", "prompt", "seed", "size", "background", "negative_prompt", "num_inference_steps", "guidance_scale"}
+ALIKE = {"axes", *Generation.model_fields} - TELLING  # fields that make no other picture
 
 
 class Plot(NamedTuple):
@@ -37,27 +42,28 @@ class Plots:
         """All cells as jobs, or, where one of them cannot be, none. Raises ApiError."""
         if not isinstance(values, dict):
             raise invalid("The body is not a JSON object.", code="invalid_json")
-        fields = {
-            "seed": self.serving.fresh_seed(),
-            **{k: v for k, v in values.items() if k != "axes" and v is not None},
-        }  # one for all cells
         axes = _axes(values.get("axes"))
+        taken = {_plain_name(axis.name) for axis in axes}
+        fields = {k: v for k, v in values.items() if k != "axes" and v is not None and _plain_name(k) not in taken}
+        fields = {"seed": self.serving.fresh_seed()} | fields  # one for all cells
         try:
             places = cells(axes)
         except ConfigError as error:
             raise invalid(str(error), "axes") from None
-        asked = {cell.at: read(Generation, {**fields, **cell.changes, "n": 1, "stream": False}) for cell in places}
-        room = self.serving.queue.most - self.serving.queue.counts()["queued"]
-        if len(asked) > room:
-            raise ApiError(
-                429, f"The grid has {len(asked)} cells, and the queue has room for {room}.", "queue_full", headers={"Retry-After": "30"}
-            )
-        payloads = {at: self.serving.order(wishes) for at, wishes in asked.items()}  # refuses before the first is queued
-        jobs = {"-".join(map(str, at)): self.serving.submit("generate", *payload).id for at, payload in payloads.items()}
-        plot = Plot(f"grid_{secrets.token_urlsafe(12)}", time.time(), axes, jobs)
-        stored = [{"name": a.name, "values": list(a.values)} for a in axes]
-        self.db.execute("INSERT INTO grids VALUES (?, ?, ?, ?)", (plot.id, plot.created, json.dumps(stored), json.dumps(jobs)))
-        return plot
+        asked = [read(Generation, {**fields, **cell.changes, "n": 1, "stream": False}) for cell in places]
+        orders = [self.serving.order(wishes) for wishes in asked]  # refuses before the first is queued
+        keys = ["-".join(map(str, cell.at)) for cell in places]
+        id, now = f"grid_{secrets.token_urlsafe(12)}", time.time()
+        stored = json.dumps([{"name": a.name, "values": list(a.values)} for a in axes])
+
+        def note(ids: list[str]) -> None:
+            self.db.execute("INSERT INTO grids VALUES (?, ?, ?, ?)", (id, now, stored, json.dumps(dict(zip(keys, ids)))))
+
+        try:
+            self.serving.queue.submit_all("generate", orders, note)
+        except QueueFull as full:
+            raise _too_many(len(orders), full, self.serving.queue.most) from None
+        return self.get(id)
 
     def get(self, id: str) -> Plot:
         """Raises ApiError where there is none."""
@@ -70,9 +76,9 @@ class Plots:
         """The latest first."""
         return [_plot(r) for r in self.db.execute("SELECT id, created, axes, jobs FROM grids ORDER BY created DESC LIMIT ?", (limit,))]
 
-    def jobs(self, plot: Plot) -> dict[str, Job | None]:
-        """The job of each place, None for one that was removed."""
-        return {place: self.serving.queue.get(id) for place, id in plot.jobs.items()}
+    def jobs(self, plot: Plot) -> dict[str, Job]:
+        """Its jobs by their ids, without those that were removed."""
+        return self.serving.queue.several(list(plot.jobs.values()))
 
     def cancel(self, plot: Plot) -> None:
         for id in plot.jobs.values():
@@ -83,16 +89,34 @@ class Plots:
         for id in plot.jobs.values():
             self.serving.queue.again(id)
 
-    def picture(self, plot: Plot) -> Image.Image:
-        """Labelled sheets of what there is so far."""
+    def picture(self, plot: Plot) -> Callable[[], bytes]:
+        """What makes labelled sheets of what there is so far. It takes a while, and may be called in another thread."""
         jobs = self.jobs(plot)
+        there = {place: jobs[id] for place, id in plot.jobs.items() if id in jobs and jobs[id].state == DONE}
+        files = {place: self.serving.pictures.path(job.result["pictures"][0]["file"]) for place, job in there.items()}
+        models = ", ".join(dict.fromkeys(job.model for job in there.values()))
+        facts = {"model": models, "axes": {a.name: list(a.values) for a in plot.axes}} if there else None
+        given = self.serving.config.provenance  # a sheet of pictures says of itself what each of them has to
 
         def of(at: tuple[int, int, int]) -> Image.Image | None:
-            job = jobs["-".join(map(str, at))]
-            path = self.serving.pictures.path(job.result["pictures"][0]["file"]) if job and job.state == DONE else None
-            return Image.open(path) if path else None
+            path = files.get("-".join(map(str, at)))
+            try:
+                return None if path is None else Image.open(path)
+            except FileNotFoundError:  # removed in the meantime
+                return None
 
-        return stacked(list(sheets(plot.axes, of)))
+        return lambda: encode(stacked(list(sheets(plot.axes, of))), facts, "png", given)
+
+
+def _too_many(count: int, full: QueueFull, most: int) -> ApiError:
+    never = {"x-should-retry": "false"} if count > most else {}
+    headers = {"Retry-After": str(round(full.seconds + 0.5))} | never
+    return ApiError(429, f"The grid has {count} cells, and the queue has room for {full.room}.", "queue_full", headers=headers)
+
+
+def _plain_name(name: str) -> str:
+    """A field's name among its others: steps and num_inference_steps are one."""
+    return {"cfg_scale": "guidance", **NAMES}.get(name, name)
 
 
 def _axes(told: Any) -> list[Axis]:
@@ -107,14 +131,17 @@ def _axes(told: Any) -> list[Axis]:
         if not isinstance(axis, dict) or set(axis) != {"name", "values"} or not isinstance(axis["name"], str):
             raise invalid(f"The axis {key!r} holds a name and values.", "axes")
         values = axis["values"]
-        if not isinstance(values, list) or len(values) > 400 or any(not isinstance(v, str | int | float) for v in values):
-            raise invalid(f"The values of the axis {key!r} are at most 400 numbers and words.", "axes")
+        if not isinstance(values, list) or len(values) > MOST or any(not isinstance(v, str | int | float) for v in values):
+            raise invalid(f"The values of the axis {key!r} are at most {MOST} numbers and words.", "axes")
+        if axis["name"] in ALIKE:
+            raise invalid(f"{axis['name']!r} changes nothing in a picture: it is no axis.", "axes")
         try:
             axes.append(check(Axis(axis["name"][:60], tuple(values))))
+            check_order(told)
         except ConfigError as error:
             raise invalid(str(error), "axes") from None
-    if "y" not in told and "z" in told:
-        raise invalid("A grid has a z only beside an x and a y.", "axes")
+    if len({_plain_name(axis.name) for axis in axes}) < len(axes):
+        raise invalid("Two axes of a grid have the same name.", "axes")
     return axes
 
 

@@ -167,13 +167,20 @@ def read_form(kind: type[T], fields: dict[str, str]) -> T:
 def read_json(body: bytes) -> Any:
     """Raises ApiError for what is not JSON."""
     try:
-        return json.loads(body)
+        return _strict(body)
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.", "invalid_json") from None
 
 
+def _strict(text: bytes | str) -> Any:
+    """Python reads more than JSON is: NaN, infinity and halves of letters, which no answer that tells of them could hold."""
+    values = json.loads(text)
+    json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    return values
+
+
 def _plain(text: str) -> Any:
     try:
-        return json.loads(text)
+        return _strict(text)
     except (ValueError, RecursionError):
         return text

@@ -9,7 +9,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,11 @@ CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, facts TEXT NOT NULL);
 
 
 class QueueFull(InkwashError):
-    """No more jobs are taken. seconds: after which there is likely to be room."""
+    """No more jobs are taken. room: for how many there is. seconds: after which there is likely to be more."""
 
-    def __init__(self, most: int, seconds: float):
-        super().__init__(f"The queue is full: {most} jobs wait already.")
-        self.seconds = seconds
+    def __init__(self, most: int, waiting: int, seconds: float):
+        super().__init__(f"The queue is full: {waiting} jobs wait already.")
+        self.room, self.seconds = max(0, most - waiting), seconds
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,15 @@ class Queue:
         row = self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (id,)).fetchone()
         return row and _job(row)
 
+    def several(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Those of the jobs that there are, by id."""
+        found: dict[str, Job] = {}
+        for start in range(0, len(ids), 500):  # SQLite takes so many values at once, and more
+            part = tuple(ids[start : start + 500])
+            rows = self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({_marks(part)})", part)
+            found |= {row["id"]: _job(row) for row in rows}
+        return found
+
     def since(self, changed: int) -> list[Job]:
         """Jobs that changed after that change, in the order of their changes."""
         return [_job(r) for r in self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE changed > ? ORDER BY changed", (changed,))]
@@ -160,13 +169,28 @@ class Queue:
                 known = self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE repeat = ?", (repeat,)).fetchone()
                 if known:
                     return _job(known)
-            (waiting,) = self.db.execute("SELECT count(*) FROM jobs WHERE state = ?", (QUEUED,)).fetchone()
-            if waiting >= self.most:
-                raise QueueFull(self.most, max(1.0, self.pace() * waiting / 2))
-            id = f"job_{secrets.token_urlsafe(12)}"
-            values = (id, kind, model, json.dumps(payload), repeat, QUEUED, time.time(), n)
-            self.db.execute("INSERT INTO jobs (id, kind, model, payload, repeat, state, created, changed) VALUES (?,?,?,?,?,?,?,?)", values)
+            self._room(1)
+            id = self._insert(n, kind, model, payload, repeat)
         return self.get(id)
+
+    def submit_all(self, kind: str, orders: Sequence[tuple[str, dict[str, Any]]], note: Callable[[list[str]], None]) -> list[str]:
+        """New jobs, each of a model and a payload: all of them, or none. note: writes with them what knows their ids. Raises QueueFull."""
+        with self._change() as n:
+            self._room(len(orders))
+            ids = [self._insert(n, kind, model, payload, None) for model, payload in orders]
+            note(ids)
+        return ids
+
+    def _room(self, wanted: int) -> None:
+        (waiting,) = self.db.execute("SELECT count(*) FROM jobs WHERE state = ?", (QUEUED,)).fetchone()
+        if waiting + wanted > self.most:
+            raise QueueFull(self.most, waiting, max(1.0, self.pace() * waiting / 2))
+
+    def _insert(self, n: int, kind: str, model: str, payload: dict[str, Any], repeat: str | None) -> str:
+        id = f"job_{secrets.token_urlsafe(12)}"
+        values = (id, kind, model, json.dumps(payload), repeat, QUEUED, time.time(), n)
+        self.db.execute("INSERT INTO jobs (id, kind, model, payload, repeat, state, created, changed) VALUES (?,?,?,?,?,?,?,?)", values)
+        return id
 
     def cancel(self, id: str) -> Job | None:
         """A queued job is cancelled at once, one that runs is asked to stop."""

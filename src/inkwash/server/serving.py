@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from inkwash.core.errors import nearest
@@ -237,19 +238,38 @@ class Serving:
 
     async def follow(self, id: str) -> AsyncIterator[Job]:
         """A job as it is, and again whenever it has changed, until it has ended."""
-        event = asyncio.Event()
-        self._events.setdefault(id, set()).add(event)
-        try:
+        with self._woken([id]) as event:
             while (job := self.queue.get(id)) is not None:
                 event.clear()
                 yield job
                 if job.ended:
                     return
                 await event.wait()
+
+    async def follow_all(self, ids: Sequence[str]) -> AsyncIterator[dict[str, Job]]:
+        """Those of the jobs that there are, and again whenever one has changed, until all have ended."""
+        with self._woken(ids) as event:
+            while True:
+                event.clear()
+                jobs = self.queue.several(ids)
+                yield jobs
+                if all(job.ended for job in jobs.values()):
+                    return
+                await event.wait()
+
+    @contextmanager
+    def _woken(self, ids: Sequence[str]) -> Iterator[asyncio.Event]:
+        """What is set whenever one of the jobs has changed."""
+        event = asyncio.Event()
+        for id in ids:
+            self._events.setdefault(id, set()).add(event)
+        try:
+            yield event
         finally:
-            self._events[id].discard(event)
-            if not self._events[id]:
-                del self._events[id]
+            for id in ids:
+                self._events[id].discard(event)
+                if not self._events[id]:
+                    del self._events[id]
 
     async def end(self, job: Job) -> Job:
         """A job when it is done. Raises ApiError for one that ends otherwise, or not in time: it goes on, and can be asked for."""

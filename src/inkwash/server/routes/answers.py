@@ -1,5 +1,6 @@
 """Answers: a job's pictures as an ImagesResponse, as events while they are made, and the job itself."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -101,6 +102,23 @@ async def _events(serving: Serving, job: Job, asked: Wishes, prefix: str) -> Asy
 def event(kind: str, data: dict[str, Any]) -> str:
     """One server-sent event, its kind in its data too."""
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **data}, ensure_ascii=False)}\n\n"
+
+
+async def beating(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Events as they come, and comments while there are none."""
+    pending = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            finished, _ = await asyncio.wait([pending], timeout=BEAT)
+            if not finished:
+                yield ": still here\n\n"
+                continue
+            if (now := pending.result()) is None:
+                return
+            yield now
+            pending = asyncio.ensure_future(anext(events, None))
+    finally:
+        pending.cancel()
 
 
 def told(request: Request, job: Job, serving: Serving) -> dict[str, Any]:

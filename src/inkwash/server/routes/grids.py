@@ -1,14 +1,18 @@
 """Grids over settings."""
 
-import io
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from inkwash.inference.axes import AXES
 from inkwash.server.plots import Plot, Plots
 from inkwash.server.protocol import Generation, read_json
-from inkwash.server.queue import DONE, STATES
-from inkwash.server.routes.answers import address
+from inkwash.server.queue import DONE, STATES, Job
+from inkwash.server.routes.answers import QUIET, address, beating, event
 from inkwash.server.routes.images import document, serving_of
 
 router = APIRouter(prefix="/v1/grids", tags=["grids"])
@@ -18,37 +22,70 @@ def _plots(request: Request) -> Plots:
     return Plots(serving_of(request))
 
 
-def _told(request: Request, plots: Plots, plot: Plot) -> dict:
-    counts, cells = dict.fromkeys([*STATES, "removed"], 0), []
-    for place, job in plots.jobs(plot).items():
-        state = job.state if job else "removed"
-        counts[state] += 1
+def _cells(request: Request, plot: Plot, jobs: dict[str, Job]) -> list[dict[str, Any]]:
+    """Each place, with its job's state and, once it is there, its picture's address."""
+    cells = []
+    for place, id in plot.jobs.items():
+        job, (x, y, z) = jobs.get(id), map(int, place.split("-"))
         made = job.result["pictures"][0] if job and job.state == DONE else None
-        x, y, z = map(int, place.split("-"))
-        cells.append({"x": x, "y": y, "z": z, "job": plot.jobs[place], "state": state, "url": made and address(request, made["file"])})
-    axes = {key: {"name": a.name, "values": list(a.values)} for key, a in zip("xyz", plot.axes)}
-    return {"id": plot.id, "object": "grid", "created": plot.created, "axes": axes, "counts": counts, "cells": cells}
+        state = job.state if job else "removed"
+        cells.append({"x": x, "y": y, "z": z, "job": id, "state": state, "url": made and address(request, made["file"])})
+    return cells
+
+
+def _counts(cells: list[dict[str, Any]]) -> dict[str, int]:
+    return dict.fromkeys([*STATES, "removed"], 0) | Counter(cell["state"] for cell in cells)
+
+
+def _told(request: Request, plot: Plot, jobs: dict[str, Job]) -> dict[str, Any]:
+    cells = _cells(request, plot, jobs)
+    axes = {key: {"name": a.name, "values": list(a.values)} for key, a in zip(AXES, plot.axes)}
+    return {"id": plot.id, "object": "grid", "created": plot.created, "axes": axes, "counts": _counts(cells), "cells": cells}
+
+
+def _now(request: Request, plots: Plots, plot: Plot) -> dict[str, Any]:
+    return _told(request, plot, plots.jobs(plot))
+
+
+async def _changes(request: Request, plot: Plot) -> AsyncIterator[str]:
+    """The grid as it is, then each cell that is not any more what it was."""
+    before: list[dict[str, Any]] | None = None
+    async for jobs in serving_of(request).follow_all(list(plot.jobs.values())):
+        cells = _cells(request, plot, jobs)
+        if before is None:
+            yield event("grid", _told(request, plot, jobs))
+        else:
+            for cell in (new for old, new in zip(before, cells) if new != old):
+                yield event("cell", cell | {"counts": _counts(cells)})
+        before = cells
 
 
 @router.post("", status_code=202, openapi_extra=document(Generation))
 async def begin(request: Request) -> JSONResponse:
     """A picture for each combination of the values of "axes"; the other fields are those of a generation."""
     plots = _plots(request)
-    return JSONResponse(_told(request, plots, plots.begin(read_json(await request.body()))), 202)
+    return JSONResponse(_now(request, plots, plots.begin(read_json(await request.body()))), 202)
 
 
 @router.get("")
 async def listed(request: Request) -> JSONResponse:
     """The latest first."""
     plots = _plots(request)
-    return JSONResponse({"object": "list", "data": [_told(request, plots, plot) for plot in plots.latest()]})
+    return JSONResponse({"object": "list", "data": [_now(request, plots, plot) for plot in plots.latest()]})
 
 
 @router.get("/{id}")
 async def one(request: Request, id: str) -> JSONResponse:
     """A grid, with the state of each of its cells."""
     plots = _plots(request)
-    return JSONResponse(_told(request, plots, plots.get(id)))
+    return JSONResponse(_now(request, plots, plots.get(id)))
+
+
+@router.get("/{id}/events")
+async def events(request: Request, id: str) -> StreamingResponse:
+    """A grid as it is, and its cells as they change, until all have ended."""
+    changes = _changes(request, _plots(request).get(id))
+    return StreamingResponse(beating(changes), media_type="text/event-stream", headers=QUIET)
 
 
 @router.post("/{id}/cancel")
@@ -56,7 +93,7 @@ async def cancel(request: Request, id: str) -> JSONResponse:
     """Stop what is not done."""
     plots = _plots(request)
     plots.cancel(plots.get(id))
-    return JSONResponse(_told(request, plots, plots.get(id)))
+    return JSONResponse(_now(request, plots, plots.get(id)))
 
 
 @router.post("/{id}/resume")
@@ -64,12 +101,12 @@ async def resume(request: Request, id: str) -> JSONResponse:
     """Queue what ended without a picture again."""
     plots = _plots(request)
     plots.resume(plots.get(id))
-    return JSONResponse(_told(request, plots, plots.get(id)))
+    return JSONResponse(_now(request, plots, plots.get(id)))
 
 
 @router.get("/{id}/picture")
 async def picture(request: Request, id: str) -> Response:
     """The labelled sheets as they are now, a PNG."""
-    plots, out = _plots(request), io.BytesIO()
-    plots.picture(plots.get(id)).save(out, "PNG")
-    return Response(out.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
+    plots = _plots(request)
+    data = await run_in_threadpool(plots.picture(plots.get(id)))  # seconds, where cells are many: others do not wait for it
+    return Response(data, media_type="image/png", headers={"Cache-Control": "no-store"})

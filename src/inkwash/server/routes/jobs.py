@@ -1,14 +1,11 @@
 """The queue, seen from outside: the gallery's history, progress that can be taken up again, cancelling."""
 
-import asyncio
-from collections.abc import AsyncIterator
-
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.queue import STATES, Job
-from inkwash.server.routes.answers import BEAT, QUIET, event, told
+from inkwash.server.routes.answers import QUIET, beating, event, told
 from inkwash.server.routes.images import serving_of
 from inkwash.server.store import TYPES
 
@@ -66,23 +63,8 @@ async def events(request: Request, id: str) -> StreamingResponse:
     serving = serving_of(request)
     _found(serving.queue.get(id), id)
 
-    async def stream() -> AsyncIterator[str]:
-        following = serving.follow(id)
-        pending = asyncio.ensure_future(anext(following, None))
-        try:
-            while True:
-                finished, _ = await asyncio.wait([pending], timeout=BEAT)
-                if not finished:
-                    yield ": still here\n\n"
-                    continue
-                if (now := pending.result()) is None:
-                    return
-                yield event("job", told(request, now, serving))
-                pending = asyncio.ensure_future(anext(following, None))
-        finally:
-            pending.cancel()
-
-    return StreamingResponse(stream(), media_type="text/event-stream", headers=QUIET)
+    following = (event("job", told(request, now, serving)) async for now in serving.follow(id))
+    return StreamingResponse(beating(following), media_type="text/event-stream", headers=QUIET)
 
 
 @router.post("/jobs/{id}/cancel")
