@@ -167,7 +167,7 @@ def test_models_of_pictures_refuse_clips(kind, tmp_path):
         make_trainer(run_config(kind, source))
 
 
-@pytest.mark.parametrize("latent, likelihood", [(0, "gaussian"), (2, "gaussian"), (0, "bernoulli"), (2, "bernoulli")])
+@pytest.mark.parametrize("latent, likelihood", [(0, "gaussian"), (2, "gaussian"), (0, "bernoulli")])
 def test_learns_what_moves(latent, likelihood, tmp_path):
     """Bars that move on by one place a frame: after a few steps it sees them coming, where copying is wrong everywhere."""
     x = np.zeros((16, 6, 8, 8, 1), np.uint8)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from live import PROMPT, Server
 
-KILLS = int(os.environ.get("INKWASH_KILLS", "2"))
+KILLS = int(os.environ.get("INKWASH_KILLS", "1"))
 
 
 class Load(threading.Thread):
