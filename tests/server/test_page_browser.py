@@ -73,7 +73,8 @@ def delete(page, id: str) -> None:
 
 
 def slow(server, times: int) -> list[str]:
-    return [server.post("/v1/images/generations", SLOW, headers=ASYNC)[2]["id"] for _ in range(times)]
+    """Jobs that take a while, one after the other: a preview keeps each from being drawn together with others."""
+    return [server.post("/v1/images/generations", {**SLOW, "partial_images": 1}, headers=ASYNC)[2]["id"] for _ in range(times)]
 
 
 def cancel(server, ids: list[str]) -> None:
@@ -111,7 +112,7 @@ def test_what_the_server_refuses_is_told_beside_the_form(page):
 
 
 def test_a_reload_in_the_middle_of_a_job_loses_nothing(page, server):
-    ids = slow(server, 4)
+    ids = slow(server, 8)
     try:
         page.until(lambda: any(c["id"] in ids and c["state"] == "running" for c in page.cards()), "a job that runs")
         page.open(server.url)
@@ -129,8 +130,7 @@ def test_a_reload_in_the_middle_of_a_job_loses_nothing(page, server):
 
 
 def test_a_reload_finds_what_runs_behind_a_long_queue(page, server):
-    ask = {**SLOW, "partial_images": 1}  # which keeps it from being drawn together with others
-    ids = [server.post("/v1/images/generations", ask, headers=ASYNC)[2]["id"] for _ in range(32)]
+    ids = slow(server, 32)
     try:
         page.open(server.url)
         left = {j["id"] for state in ("running", "queued") for j in server.get(f"/v1/jobs?limit=200&state={state}")[2]["data"]}

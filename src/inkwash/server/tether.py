@@ -1,0 +1,34 @@
+"""What the processes of a server have in common: how one is told what to serve, and that it ends with who started it."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from inkwash.server.settings import ServerConfig
+
+NAME = "server.json"  # in the server's folder
+
+
+def hand_over(config: ServerConfig) -> None:
+    """Write down what the other processes are to serve, all or nothing."""
+    part = config.folder / f"{NAME}.part"
+    part.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
+    part.replace(config.folder / NAME)
+
+
+def handed_over() -> ServerConfig:
+    """What the folder named on the command line says."""
+    return ServerConfig.parse(json.loads((Path(sys.argv[1]) / NAME).read_text(encoding="utf-8")))
+
+
+def when_input_ends(act: Callable[[], None]) -> None:
+    """Call this, in a thread of its own, when standard input ends: whoever holds its other end has closed it, or is gone."""
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
