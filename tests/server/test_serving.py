@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from inkwash.inference.upscale import METHODS
 from inkwash.server.errors import ApiError
 from inkwash.server.protocol import Edition, Generation, read, read_form
 from inkwash.server.queue import DONE, FAILED
-from inkwash.server.serving import Serving
+from inkwash.server.serving import INTERPOLATED, Serving
 from inkwash.server.settings import Limits, ServerConfig
 from live import png
 
@@ -109,3 +110,8 @@ def test_forms_are_read_by_their_fields():
     assert read(Generation, {"prompt": None, "n": None}).n == 1
     with pytest.raises(ApiError, match="not a JSON object"):
         read(Generation, json.loads("[]"))
+
+
+def test_the_ways_of_enlarging_are_those_that_there_are():
+    """The answering side imports no torch, so it has their names in a list of its own."""
+    assert set(INTERPOLATED) == set(METHODS)

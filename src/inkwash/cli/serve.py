@@ -57,6 +57,7 @@ def run(models: list[str], folder: str, key_file: str | None, settings: dict[str
     from inkwash.server.keeper import Keeper
     from inkwash.server.lock import Lock
     from inkwash.server.settings import ServerConfig, read_key
+    from inkwash.server.tether import hand_over
 
     config = ServerConfig.parse({"models": models or ["scenes-64"], "folder": folder, **settings})
     key = read_key(key_file, os.environ.get(KEY), config)
@@ -65,6 +66,7 @@ def run(models: list[str], folder: str, key_file: str | None, settings: dict[str
     with Lock(place / "server.lock", wait=False):
         listener = _listen(config.host, config.port)
         port = listener.getsockname()[1]
+        hand_over(config)
         keeper, trainer = Keeper(config), Keeper(config, "trainer")
         keeper.start()
         try:

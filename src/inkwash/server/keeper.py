@@ -1,6 +1,5 @@
 """Keeps the worker and the trainer running: starts a process, and another one when it has died."""
 
-import json
 import logging
 import subprocess
 import sys
@@ -21,9 +20,6 @@ class Keeper:
 
     def __init__(self, config: ServerConfig, module: str = "worker"):
         self.folder, self.module, self.process, self.stopped, self.failed = config.folder, module, None, threading.Event(), None
-        part = self.folder / "server.json.part"
-        part.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
-        part.replace(self.folder / "server.json")
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self._keep, daemon=True)
 

@@ -1,7 +1,6 @@
 """Training over HTTP: what may be trained on what, and how it goes."""
 
 import io
-import secrets
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from inkwash.server.errors import ApiError, invalid
 from inkwash.server.protocol import Training
 from inkwash.server.queue import TRAINING, Job
 from inkwash.server.serving import Serving
+from inkwash.server.store import Store
 from inkwash.server.trainer import curve
 
 MADE = ("scenes", "digits")  # data that need no files, with their settings behind a question mark
@@ -60,12 +60,7 @@ class Lessons:
             raise invalid("The archive is not a zip file that can be read.", "archive") from None
         if len(entries) > FILES or sum(e.file_size for e in entries) > UNPACKED:
             raise invalid(f"The archive holds more than {FILES} files or {UNPACKED >> 30} GiB.", "archive")
-        self.archives.mkdir(parents=True, exist_ok=True)
-        name = f"{secrets.token_urlsafe(24)}.zip"
-        part = self.archives / f".{name}.part"
-        part.write_bytes(data)
-        part.replace(self.archives / name)
-        return name
+        return Store(self.archives).put(data, "zip")
 
     def _data(self, name: str) -> str:
         """What `inkwash train` is told: data that need no files, an archive that was sent, or a folder that the owner allows."""

@@ -65,18 +65,13 @@ class Serving:
     def order(self, asked: Generation) -> tuple[str, dict[str, Any]]:
         """What pictures of a prompt ask of which model. Raises ApiError."""
         name, facts = self.model(asked.model, "generate")
-        options = self._options(asked, facts)
-        request: dict[str, Any] = {"model": facts["path"], "n": self._count(asked), "seed": self._seed_of(asked), "options": options}
-        if facts["reads"]:
-            request["prompt"] = self._prompt(asked, needed=True)
-        else:
-            request["label"] = self._label(asked, name, facts)
+        request = {"model": facts["path"], **self._order(asked, name, facts, needed=True)}
         if asked.background == "opaque" and facts["shape"][0] == 4:
             request["background"] = "white"
         size, scaled = self._size(asked, facts)
         if size is not None:
             request["size"] = list(size)
-        looks = options.get("steps") or facts["options"].get("steps", {}).get("default") or 14
+        looks = request["options"].get("steps") or facts["options"].get("steps", {}).get("default") or 14
         payload = {"request": request, "partial_images": asked.partial_images or 0, "looks": looks, **self._delivery(asked, scaled)}
         return name, payload
 
@@ -204,11 +199,11 @@ class Serving:
     def _delivery(self, asked: Wishes, scaled: tuple[int, int] | None) -> dict[str, Any]:
         return _files(asked) | {"scaled_to": list(scaled) if scaled else None}
 
-    def _order(self, asked: Wishes, name: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """An `Edit` without its picture."""
+    def _order(self, asked: Wishes, name: str, facts: dict[str, Any], needed: bool = False) -> dict[str, Any]:
+        """What a request and an edit have in common. needed: whether a model that reads must be told something."""
         order: dict[str, Any] = {"n": self._count(asked), "seed": self._seed_of(asked), "options": self._options(asked, facts)}
         if facts["reads"]:
-            order["prompt"] = self._prompt(asked, needed=False)
+            order["prompt"] = self._prompt(asked, needed)
         else:
             order["label"] = self._label(asked, name, facts)
         return {k: v for k, v in order.items() if v is not None}

@@ -15,7 +15,7 @@ SHORTEST_KEY = 16  # characters
 
 class Limits(Config):
     """Of one request: bytes of its body, pixels of a picture, images, steps, characters of a prompt. queue: jobs that may wait.
-    waits: requests that may be open at once, waiting for their pictures. seconds: that a request waits for its job."""
+    seconds: that a request waits for its job."""
 
     body: int = Field(50 << 20, ge=1 << 10)
     pixels: int = Field(16_777_216, ge=1)

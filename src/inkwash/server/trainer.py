@@ -19,6 +19,7 @@ from typing import Any
 from inkwash.server.lock import Lock
 from inkwash.server.queue import CANCELLED, DONE, FAILED, Job, Queue
 from inkwash.server.settings import ServerConfig
+from inkwash.server.tether import handed_over, when_input_ends
 
 LOOK = 0.5  # seconds between two looks
 PARTS = 1000  # that a training's progress is counted in
@@ -53,9 +54,7 @@ class Trainer:
         stopped = False
         while self.child.poll() is None:
             time.sleep(LOOK)
-            points = curve(run, 1)
-            done = round(PARTS * points[-1]["progress"]) if points else 0
-            if job.id in self.queue.progress([job.id], done, PARTS) and not stopped:
+            if job.id in self.queue.progress([job.id], round(PARTS * progress(run)), PARTS) and not stopped:
                 stopped = True
                 self.child.send_signal(signal.SIGINT)
         return stopped
@@ -99,29 +98,31 @@ def command(asked: dict[str, Any], run: Path, device: str) -> list[str]:
 
 def curve(run: Path, most: int = 200) -> list[dict[str, Any]]:
     """What a run has written of its figures, at most so many lines, evenly, the last among them."""
-    try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")[:-1]  # the last may not be whole
-    except FileNotFoundError:
-        return []
-    points = [point for point in map(json.loads, lines) if "progress" in point]
+    points = [point for point in map(json.loads, _lines(run)) if "progress" in point]
     step = max(1, -(-len(points) // most))
     return points[::-1][::step][::-1]
 
 
+def progress(run: Path) -> float:
+    """How far a run is, 0 to 1: what it wrote last."""
+    return next((point["progress"] for point in map(json.loads, reversed(_lines(run))) if "progress" in point), 0.0)
+
+
+def _lines(run: Path) -> list[str]:
+    """What a run has written; nothing where it has not begun."""
+    try:
+        return (run / "metrics.jsonl").read_text(encoding="utf-8").split("\n")[:-1]  # the last may not be whole
+    except FileNotFoundError:
+        return []
+
+
 def main() -> None:
     """Serve the folder named on the command line, whose server.json says how."""
-    folder = Path(sys.argv[1])
-    config = ServerConfig.parse(json.loads((folder / "server.json").read_text(encoding="utf-8")))
+    config = handed_over()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which closes our input
-    with Lock(folder / "trainer.lock", wait=True):
+    with Lock(config.folder / "trainer.lock", wait=True):
         trainer = Trainer(config)
-
-        def watch() -> None:
-            while sys.stdin.buffer.read(1):
-                pass
-            trainer.leave()
-
-        threading.Thread(target=watch, daemon=True).start()
+        when_input_ends(trainer.leave)
         trainer.queue.interrupt(training=True)
         print("ready", flush=True)
         while True:

@@ -6,15 +6,12 @@ on a file keeps a second one waiting until the first is gone.
     python -m inkwash.server.worker FOLDER
 """
 
-import json
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -28,6 +25,7 @@ from inkwash.server.making import MAKERS, Made, deliver, preview
 from inkwash.server.queue import CANCELLED, DONE, FAILED, Job, Queue
 from inkwash.server.settings import ServerConfig
 from inkwash.server.store import Store
+from inkwash.server.tether import handed_over, when_input_ends
 
 IDLE = 0.01  # seconds between two looks at the queue
 NOTE = 0.1  # seconds between two notes of progress
@@ -86,7 +84,7 @@ class Worker:
 
     def _alike(self, waiting: list[Job]) -> list[Job]:
         first, *others = waiting
-        if first.kind != "generate":
+        if first.kind != "generate" or first.payload.get("partial_images"):
             return [first]
         together, request = [first], Request.parse(first.payload["request"])
         images = request.n
@@ -96,7 +94,7 @@ class Worker:
             other = Request.parse(job.payload["request"])
             if images + other.n <= TOGETHER and self.runner.alike(request, other):
                 together, images = [*together, job], images + other.n
-        return [first] if first.payload.get("partial_images") else together
+        return together
 
     def _work(self, jobs: list[Job]) -> None:
         if jobs[0].kind == "serve":
@@ -153,23 +151,11 @@ class Worker:
         return look
 
 
-def watch_parent() -> None:
-    """End this process when its standard input ends, whatever it is doing."""
-
-    def wait() -> None:
-        while sys.stdin.buffer.read(1):
-            pass
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main() -> None:
     """Serve the folder named on the command line, whose server.json says how."""
-    folder = Path(sys.argv[1])
-    watch_parent()
-    config = ServerConfig.parse(json.loads((folder / "server.json").read_text(encoding="utf-8")))
-    with Lock(folder / "worker.lock", wait=True):
+    when_input_ends(lambda: os._exit(0))  # whatever it is doing
+    config = handed_over()
+    with Lock(config.folder / "worker.lock", wait=True):
         worker = Worker(config)
         try:
             worker.start()

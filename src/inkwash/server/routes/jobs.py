@@ -1,5 +1,7 @@
 """The queue, seen from outside: the gallery's history, progress that can be taken up again, cancelling."""
 
+from typing import Any
+
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
@@ -18,12 +20,19 @@ def _found(job: Job | None, id: str) -> Job:
     return job
 
 
+def _answer(request: Request, job: Job | None, id: str) -> JSONResponse:
+    return JSONResponse(told(request, _found(job, id), serving_of(request)))
+
+
 @router.get("/models")
 async def models(request: Request) -> JSONResponse:
     """The models that are served, and what each can do."""
     known = serving_of(request).models()
-    data = [{"id": name, "object": "model", "created": 0, "owned_by": "inkwash", "inkwash": facts} for name, facts in known.items()]
-    return JSONResponse({"object": "list", "data": data})
+    return JSONResponse({"object": "list", "data": [_model(name, facts) for name, facts in known.items()]})
+
+
+def _model(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "inkwash", "inkwash": facts}
 
 
 @router.get("/models/{name}")
@@ -32,7 +41,7 @@ async def model(request: Request, name: str) -> JSONResponse:
     known = serving_of(request).models()
     if name not in known:
         raise ApiError(404, f"The model {name[:100]!r} is not served here.", "model_not_found", "model")
-    return JSONResponse({"id": name, "object": "model", "created": 0, "owned_by": "inkwash", "inkwash": known[name]})
+    return JSONResponse(_model(name, known[name]))
 
 
 @router.get("/jobs")
@@ -53,8 +62,7 @@ async def jobs(
 @router.get("/jobs/{id}", name="job")
 async def job(request: Request, id: str) -> JSONResponse:
     """One job."""
-    serving = serving_of(request)
-    return JSONResponse(told(request, _found(serving.queue.get(id), id), serving))
+    return _answer(request, serving_of(request).queue.get(id), id)
 
 
 @router.get("/jobs/{id}/events")
@@ -70,15 +78,13 @@ async def events(request: Request, id: str) -> StreamingResponse:
 @router.post("/jobs/{id}/cancel")
 async def cancel(request: Request, id: str) -> JSONResponse:
     """Stop a job: at once where it waits, after its next step where it runs."""
-    serving = serving_of(request)
-    return JSONResponse(told(request, _found(serving.queue.cancel(id), id), serving))
+    return _answer(request, serving_of(request).queue.cancel(id), id)
 
 
 @router.post("/jobs/{id}/retry")
 async def retry(request: Request, id: str) -> JSONResponse:
     """Queue a job that ended without a result once more."""
-    serving = serving_of(request)
-    return JSONResponse(told(request, _found(serving.queue.again(id), id), serving))
+    return _answer(request, serving_of(request).queue.again(id), id)
 
 
 @router.delete("/jobs/{id}")
