@@ -13,7 +13,8 @@ import argparse
 import json
 from pathlib import Path
 
-from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, save_tensors, write_text
+from inkwash.core.disk import write_text
+from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, save_tensors
 from inkwash.core.packing import packed
 from inkwash.inference.load import JUDGE, model_folder
 

@@ -5,9 +5,10 @@ import pickle
 import pytest
 import torch
 
-from inkwash.core import files
+from inkwash.core import disk
+from inkwash.core.disk import read_json, replace_folder, standing, write_bytes
 from inkwash.core.errors import FileError, InkwashError
-from inkwash.core.files import load_model, load_tensors, read_json, replace_folder, save_model, save_tensors, standing, write_bytes
+from inkwash.core.files import load_model, load_tensors, save_model, save_tensors
 from inkwash.methods.vae import VAEConfig
 from tiny import contents
 
@@ -175,7 +176,7 @@ def test_a_rename_that_fails_keeps_the_old_folder(broken, folder, monkeypatch):
                 raise OSError(5, "Input/output error")
         rename(a, b)
 
-    monkeypatch.setattr(files.os, "replace", failing)
+    monkeypatch.setattr(disk.os, "replace", failing)
     with pytest.raises(FileError, match="Input/output error; what was there before is kept"):
         save_model(folder, CONFIG, CONFIG.build().state_dict())
     assert contents(folder) == before and [p.name for p in folder.parent.iterdir()] == ["model"]
@@ -197,7 +198,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "replace", failing)
+        patch.setattr(disk.os, "replace", failing)
         with pytest.raises(FileError, match=r"Cannot write .*a\.txt: No space left on device; what was there before is kept"):
             write_bytes(path, b"new")
     assert contents(tmp_path) == {"a.txt": b"old"}

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.cli.common import pairs, tell, user_code
+from inkwash.core.disk import make_folder
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import make_folder
 from inkwash.inference.captions import describe, looked, writer_of
 from inkwash.inference.load import load
 from inkwash.inference.pictures import save_picture

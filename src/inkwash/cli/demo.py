@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from inkwash.cli.common import console, progress, tell
+from inkwash.core.disk import make_folder
 from inkwash.core.errors import FileError
-from inkwash.core.files import make_folder
 from inkwash.core.pixels import to_uint8
 from inkwash.data.scenes import parse
 from inkwash.inference.load import load
@@ -35,7 +35,7 @@ def shown(image: torch.Tensor) -> str | None:
 
 def drawn(place: Path) -> str:
     """The path of a picture of PROMPT, made by a model of the package."""
-    console.print(f"1. Drawing \"{PROMPT}\" with {DRAWER}, a model of the package.")
+    console.print(f'1. Drawing "{PROMPT}" with {DRAWER}, a model of the package.')
     (result,) = Runner().run([Request(model=DRAWER, prompt=PROMPT)])
     picture = place / "drawn.png"
     save_png(picture, result.images[0], result.facts[0])

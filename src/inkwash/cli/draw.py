@@ -6,8 +6,8 @@ from typing import Any
 from inkwash.cli.common import pairs, progress, size_of, tell, user_code
 from inkwash.cli.pictures import one_file
 from inkwash.cli.sample import deliver
+from inkwash.core.disk import make_folder
 from inkwash.core.errors import FileError
-from inkwash.core.files import make_folder
 from inkwash.inference.captions import looked
 from inkwash.inference.maps import word_maps
 from inkwash.inference.pictures import save_picture

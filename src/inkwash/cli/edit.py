@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from inkwash.cli.common import pairs, progress, sides, tell, user_code
-from inkwash.core.files import make_folder
+from inkwash.core.disk import make_folder
 from inkwash.inference.edit import Edit
 from inkwash.inference.pictures import grid, save_picture
 from inkwash.inference.provenance.read import carried

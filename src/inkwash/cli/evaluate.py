@@ -4,8 +4,9 @@ import json as jsonlib
 from pathlib import Path
 
 from inkwash.cli.common import pairs, progress, tell, user_code
+from inkwash.core.disk import read_json, write_text
 from inkwash.core.errors import ConfigError, FileError
-from inkwash.core.files import CONFIG, read_json, write_text
+from inkwash.core.files import CONFIG
 from inkwash.core.model import Sequence
 from inkwash.inference.evaluate import DISTANCES, evaluate_folder, evaluate_model, wanted
 from inkwash.inference.load import bundled, load

@@ -46,7 +46,7 @@ def grid(
 def run(asked: dict[str, Any], texts: dict[str, str | None], most: int, out: Path, how: dict[str, Any], json: bool, given: Any) -> None:
     """Each cell's file as it is made, then the sheets."""
     from inkwash.cli.common import progress, tell
-    from inkwash.core.files import make_folder
+    from inkwash.core.disk import make_folder
     from inkwash.inference.axes import cells, read_axes
     from inkwash.inference.pictures import save_picture
     from inkwash.inference.runner import Request, Runner
@@ -128,13 +128,13 @@ def _whole(path: Path) -> bool:
 
 def _known(out: Path) -> dict[str, Any]:
     """cells: of each cell's file, what it was asked for. sheets: files that were written. Nothing where the folder is new."""
-    from inkwash.core.files import read_json
+    from inkwash.core.disk import read_json
 
     place = out / "cells.json"
     return {"cells": {}, "sheets": []} | (read_json(place) if place.is_file() else {})
 
 
 def _note(out: Path, known: dict[str, Any]) -> None:
-    from inkwash.core.files import write_text
+    from inkwash.core.disk import write_text
 
     write_text(out / "cells.json", jsonlib.dumps(known, indent=1))

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from inkwash.cli.common import progress, tell, user_code
 from inkwash.cli.pictures import places
+from inkwash.core.disk import make_folder
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import make_folder
 from inkwash.inference.latents import Sum, Walk, arithmetic, traverse
 from inkwash.inference.latents import interpolate as interpolated
 from inkwash.inference.load import Loaded, load

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inkwash.cli.common import progress, tell
-from inkwash.core.files import make_folder
+from inkwash.core.disk import make_folder
 from inkwash.inference.nearest import beside, nearest_pictures
 from inkwash.inference.pictures import save_png
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from inkwash.cli.common import progress, tell
+from inkwash.core.disk import make_folder
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import make_folder
 from inkwash.core.model import OnStep
 from inkwash.data.decode import SUFFIXES, opened
 from inkwash.inference.load import load

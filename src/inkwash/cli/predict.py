@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from inkwash.cli.common import tell, user_code
-from inkwash.core.files import make_folder
+from inkwash.core.disk import make_folder
 from inkwash.data.decode import SUFFIXES
 from inkwash.inference.clips import Forecast, forecast
 from inkwash.inference.load import load

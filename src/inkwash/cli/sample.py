@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from inkwash.cli.common import pairs, progress, size_of, tell, user_code
-from inkwash.core.files import make_folder
+from inkwash.core.disk import make_folder
 from inkwash.inference.pictures import grid, save_picture
 from inkwash.inference.provenance.write import NOTHING_MORE, Provenance
 from inkwash.inference.runner import Request, Runner

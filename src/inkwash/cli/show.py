@@ -8,8 +8,9 @@ from typing import Any
 
 from inkwash.cli.common import tell
 from inkwash.core.config import MODELS, OBJECTIVES
+from inkwash.core.disk import read_json
 from inkwash.core.errors import FileError
-from inkwash.core.files import CARD, CONFIG, read_json
+from inkwash.core.files import CARD, CONFIG
 from inkwash.inference.load import bundled, model_folder
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")

@@ -5,7 +5,7 @@ from pathlib import Path
 from inkwash.cli.common import pairs, progress, tell
 from inkwash.cli.pictures import places
 from inkwash.core.device import choose_device, keep_freed_memory
-from inkwash.core.files import make_folder
+from inkwash.core.disk import make_folder
 from inkwash.data.decode import as_rgb, opened
 from inkwash.inference.pictures import save_picture
 from inkwash.inference.provenance.read import carried

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from inkwash.core.disk import make_folder
 from inkwash.core.errors import FileError
-from inkwash.core.files import load_tensors, make_folder, save_tensors
+from inkwash.core.files import load_tensors, save_tensors
 
 
 def cache_folder(kind: str) -> Path:

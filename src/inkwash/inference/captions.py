@@ -18,11 +18,14 @@ from inkwash.core.words import is_chinese
 from inkwash.data import Dataset, Loader, Source, open_held_out, open_source
 from inkwash.data.scenes import ScenesSource, tells
 from inkwash.inference.edit import read_picture
+from inkwash.inference.features import thinned
 from inkwash.inference.load import Loaded
 from inkwash.inference.pictures import grid
 from inkwash.inference.prompts import LANGUAGES
 from inkwash.metrics.tables import Figure, share
 from inkwash.nn.tokenizer import plain
+
+LOOKED = 20_000  # training images that the nearest one is sought among, unless there are fewer
 
 
 def writer_of(loaded: Loaded) -> Captioner:
@@ -57,7 +60,7 @@ def looked(picture: Tensor, written: Written) -> Image.Image:
 
 @torch.no_grad()
 def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[[str], Any], **options: Any) -> dict[str, list[Figure]]:
-    """Figures of captions of held-out images, beside those of the nearest training image (a row of its own).
+    """Figures of captions of held-out images, beside those of the nearest training image (a row of its own; of at most LOOKED).
 
     right: of scenes, the share of captions that name every object and a relation that holds, and nothing else; of two: of scenes with
     at most two objects. BLEU-4 and CIDEr against the images' own captions (extra `captions`). A row for each language that the
@@ -103,7 +106,7 @@ def _said(loaded: Loaded, loader: Loader, n: int, batch: int, on_step, options: 
 
 
 def _nearest(data: Dataset, train: Dataset, at: list[int], batch: int, on_step, side: int = 16) -> list[int]:
-    """For each row the training image that differs least, seen `side` pixels a side."""
+    """For each row the training image that differs least, seen `side` pixels a side; of more than LOOKED an even share is looked at."""
 
     def small(which: Sequence[int], of: Dataset) -> Tensor:
         x = of.rows(which).images.float()
@@ -111,13 +114,14 @@ def _nearest(data: Dataset, train: Dataset, at: list[int], batch: int, on_step, 
 
     queries = torch.cat([small(at[i : i + batch], data) for i in range(0, len(at), batch)])
     best, where = torch.full((len(at),), torch.inf), torch.zeros(len(at), dtype=torch.long)
-    for start in range(0, len(train), 1000):
-        which = list(range(start, min(start + 1000, len(train))))
-        far, nearest = torch.cdist(queries, small(which, train)).min(1)
+    shown = thinned(len(train), LOOKED)
+    for start in range(0, len(shown), 1000):
+        which = shown[start : start + 1000]
+        far, nearest = torch.cdist(queries, small(which.tolist(), train)).min(1)
         closer = far < best
-        best, where = torch.where(closer, far, best), torch.where(closer, nearest + start, where)
+        best, where = torch.where(closer, far, best), torch.where(closer, which[nearest], where)
         if on_step:
-            on_step(which[-1] + 1, len(train))
+            on_step(start + len(which), len(shown))
     return where.tolist()
 
 

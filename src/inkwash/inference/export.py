@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from inkwash.core.disk import make_folder, write_bytes
 from inkwash.core.errors import ConfigError
-from inkwash.core.files import make_folder, write_bytes
 from inkwash.inference.load import Loaded
 from inkwash.nn.conv import direct
 

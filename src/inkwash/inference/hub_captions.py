@@ -9,9 +9,10 @@ from torch import Tensor
 
 from inkwash.core.config import ModelConfig
 from inkwash.core.device import Precision
+from inkwash.core.disk import read_json
 from inkwash.core.errors import ConfigError, FileError
 from inkwash.core.extras import library, reason
-from inkwash.core.files import CONFIG, read_json
+from inkwash.core.files import CONFIG
 from inkwash.core.model import Captioner, Model, Options, Written
 from inkwash.core.rng import Rng
 from inkwash.inference.pictures import to_pil

@@ -14,8 +14,9 @@ from torch import Tensor
 from inkwash.core.batch import Condition
 from inkwash.core.config import Config
 from inkwash.core.device import Precision, choose_device, choose_precision, keep_freed_memory
+from inkwash.core.disk import read_json, standing
 from inkwash.core.errors import ConfigError, FileError, nearest
-from inkwash.core.files import CONFIG, load_model, read_json, standing
+from inkwash.core.files import CONFIG, load_model
 from inkwash.core.model import Captioner, Model, OnStep, Options, Sampler
 from inkwash.data import View
 from inkwash.inference import hub, hub_captions

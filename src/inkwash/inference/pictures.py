@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from inkwash.core.files import write_bytes
+from inkwash.core.disk import write_bytes
 from inkwash.core.pixels import to_uint8
 from inkwash.inference.provenance.infotext import parameters as parameters
 from inkwash.inference.provenance.read import Traces

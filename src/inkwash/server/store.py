@@ -3,7 +3,6 @@
 import base64
 import binascii
 import io
-import os
 import re
 import secrets
 import time
@@ -13,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from PIL import Image, ImageOps
 
+from inkwash.core.disk import write_bytes
 from inkwash.core.errors import DataError
 from inkwash.inference.provenance.read import Traces, read
 from inkwash.inference.provenance.write import encode
@@ -32,11 +32,9 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes, suffix: str) -> str:
-        """Keep bytes under a new name, all or nothing, and return it."""
+        """Keep bytes under a new name, all or nothing, and return it. Raises FileError where the disk is full."""
         name = f"{secrets.token_urlsafe(24)}.{suffix}"
-        part = self.folder / f".{name}.part"
-        part.write_bytes(data)
-        os.replace(part, self.folder / name)
+        write_bytes(self.folder / name, data, sync=False)
         return name
 
     def path(self, name: str) -> Path | None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from inkwash.core.disk import write_text
 from inkwash.server.settings import ServerConfig
 
 NAME = "server.json"  # in the server's folder
@@ -13,9 +14,7 @@ NAME = "server.json"  # in the server's folder
 
 def hand_over(config: ServerConfig) -> None:
     """Write down what the other processes are to serve, all or nothing."""
-    part = config.folder / f"{NAME}.part"
-    part.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
-    part.replace(config.folder / NAME)
+    write_text(config.folder / NAME, json.dumps(config.model_dump(mode="json")))
 
 
 def handed_over() -> ServerConfig:

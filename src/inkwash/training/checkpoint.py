@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.disk import read_json, replace_folder, settle_folder, write_text
 from inkwash.core.errors import FileError
-from inkwash.core.files import load_tensors, read_json, replace_folder, save_tensors, settle_folder, write_text
+from inkwash.core.files import load_tensors, save_tensors
 
 STATE = "state.json"
 OURS = re.compile(r"\d{9}|\.\d{9}\.(new|old)")  # nothing else in the folder is ever removed

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import inkwash
 from inkwash.core.device import peak_memory
+from inkwash.core.disk import make_folder, write_text
 from inkwash.core.errors import ConfigError, FileError
-from inkwash.core.files import make_folder, save_model, write_text
+from inkwash.core.files import save_model
 from inkwash.core.model import Fittable, Sampler
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader

@@ -17,8 +17,9 @@ from torch import Tensor
 import inkwash
 from inkwash.core.batch import Condition, Step
 from inkwash.core.device import peak_memory
+from inkwash.core.disk import make_folder, read_json, settle_folder, write_text
 from inkwash.core.errors import ConfigError, FileError, InkwashError
-from inkwash.core.files import fill_state, make_folder, read_json, save_model, settle_folder, write_text
+from inkwash.core.files import fill_state, save_model
 from inkwash.core.model import Sampler
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader, open_source
