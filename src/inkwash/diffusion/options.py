@@ -35,7 +35,7 @@ class DiffusionOptions(Options):
     it gets. rounds: with known pixels, passes of RePaint along DDPM's chain with its small variance, 0 for none.
     """
 
-    solver: str = "dpmpp-2m"
+    solver: str = Field("dpmpp-2m", json_schema_extra={"anyOf": [{"enum": [*SOLVERS]}, {"pattern": f"^{FOREIGN}"}]})
     steps: int = Field(14, ge=1, le=10000)
     grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
     shift: float = Field(2.0, gt=0, allow_inf_nan=False)
