@@ -67,7 +67,7 @@ def test_a_grid_is_drawn_and_stays(page, server, tmp_path):
 
 def test_a_grid_is_stopped_and_goes_on(page, server):
     page.press("#tab-grids")
-    put(page, Prompt=PROMPT, Steps=180)
+    put(page, Prompt=PROMPT, Steps=80)
     axes(page, x=("eta", "0, 0.2, 0.4, 0.6"))
     id = begun(page, server)
     page.press(f"[id='{id}'] [data-act=cancel]")

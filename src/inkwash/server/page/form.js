@@ -77,10 +77,10 @@ const CONTROLS = {
 
 /** What is asked of a model that draws: `verb` is generate or edit. The model's options follow the choice of the model.
  *
- * single: how many pictures, of which kind, and whether they are shown on their way is not asked.
+ * axes: what the cells of a grid differ in. How many pictures, of which kind, and whether they are shown on their way is not asked then.
  */
 export class ModelForm {
-  constructor(verb, single = false) {
+  constructor(verb, axes = null) {
     this.verb = verb;
     this.known = [];
     this.limits = {};
@@ -92,7 +92,7 @@ export class ModelForm {
     this.seed = h("input", { type: "number", min: "0", step: "1", "data-hint": "random" });
     this.size = h("input", { type: "text", "data-hint": "natural", pattern: "[1-9][0-9]*x[1-9][0-9]*", autocomplete: "off" });
     this.format = h("select", {}, ...["png", "jpeg", "webp"].map((v) => h("option", { value: v }, v.toUpperCase())));
-    this.previews = h("input", { type: "checkbox", defaultChecked: !single });
+    this.previews = h("input", { type: "checkbox", defaultChecked: !axes });
     this.strength = h("input", { type: "number", min: "0.05", max: "1", step: "0.05", value: "0.6" });
     this.first = h("div", { class: "row first" });
     this.rest = h("div", { class: "row" });
@@ -101,12 +101,12 @@ export class ModelForm {
     this.words = field({ t: "prompt" }, this.prompt);
     this.classes = field({ t: "class" }, this.class);
     this.node = h("div", { class: "stack" }, this.cannot,
-      field({ t: "model" }, this.model), this.words, this.classes, this.none,
-      h("div", { class: verb === "edit" ? "row three" : "row" }, !single && field({ t: "count" }, this.count), field({ t: "seed" }, this.seed), verb === "edit" && field({ t: "strength" }, this.strength)),
+      field({ t: "model" }, this.model), this.words, this.classes, this.none, axes,
+      h("div", { class: verb === "edit" ? "row three" : "row" }, !axes && field({ t: "count" }, this.count), field({ t: "seed" }, this.seed), verb === "edit" && field({ t: "strength" }, this.strength)),
       this.first,
       h("details", {}, h("summary", { t: "more" }), this.rest,
-        h("div", { class: "row" }, field({ t: "size" }, this.size), !single && field({ t: "format" }, this.format)),
-        !single && h("label", { class: "tick" }, this.previews, h("span", { t: "previews" })),
+        h("div", { class: "row" }, field({ t: "size" }, this.size), !axes && field({ t: "format" }, this.format)),
+        !axes && h("label", { class: "tick" }, this.previews, h("span", { t: "previews" })),
         h("button", { type: "button", class: "quiet", t: "reset", onclick: () => this.reset() })),
     );
     this.model.addEventListener("change", () => this.follow());

@@ -72,17 +72,17 @@ export class Grids {
     this.visible = false;
     this.wake = () => {};
     this.leave = new AbortController();
-    this.form = new ModelForm("generate", true);
     this.axes = Object.fromEntries(Object.entries(AXES).map(([key, words]) => [key, new Axis(key, words)]));
+    const axes = Object.values(this.axes).map((axis) => axis.node);
+    this.form = new ModelForm("generate", h("div", { class: "axes" }, ...axes, h("p", { class: "note", t: "axesNote" })));
     this.said = h("p", { class: "said", role: "status", id: "grid-said" });
     this.button = h("button", { class: "main", t: "drawGrid", id: "grid-go" });
     this.trouble = h("p", { class: "said", role: "status" });
     this.none = h("p", { class: "note", t: "noGrids" });
     this.cards = new Cards(h("ol", { class: "jobs", id: "sheets" }), (grid) => this.sheet(grid));
     this.near = new IntersectionObserver((seen) => seen.forEach((entry) => this.approach(entry)), { rootMargin: "50%" });
-    this.node = h("form", { class: "stack", novalidate: true }, this.form.node, h("p", { class: "note", t: "axesNote" }),
-      ...Object.values(this.axes).map((axis) => axis.node), h("div", { class: "go" }, this.button), this.said);
-    $("grids").append(this.node, h("div", {}, this.trouble, this.none, this.cards.list));
+    this.node = h("form", { class: "stack", novalidate: true }, this.form.node, h("div", { class: "go" }, this.button), this.said);
+    $("grids").append(this.node, h("div", {}, h("h2", { t: "grids" }), this.trouble, this.none, this.cards.list));
     this.form.model.addEventListener("change", () => this.follow());
     this.node.addEventListener("submit", (event) => {
       event.preventDefault();
