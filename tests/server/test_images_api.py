@@ -226,8 +226,9 @@ def test_models_and_the_queue_are_told(server):
 
 def test_jobs_are_told_by_their_kind(server):
     for verb, body in {"upscales": {"model": "nearest"}, "captions": {}}.items():
-        status, headers, job = server.post(f"/v1/images/{verb}", {"image": url_of(png()), **body}, headers={"Prefer": "respond-async"})
-        assert status == 202 and headers["location"] == f"{server.url}/v1/jobs/{job['id']}" and server.get(headers["location"])[0] == 200
+        head, sent = {"Prefer": "respond-async", "Idempotency-Key": verb}, {"image": url_of(png()), **body}
+        (status, headers, job), (_, _, again) = (server.post(f"/v1/images/{verb}", sent, headers=head) for _ in range(2))
+        assert status == 202 and headers["location"] == f"{server.url}/v1/jobs/{job['id']}" and again["id"] == job["id"]
     told = server.get("/v1/jobs?kind=upscale&kind=caption&limit=200")[2]
     assert {j["kind"] for j in told["data"]} == {"upscale", "caption"} and sum(told["counts"].values()) == len(told["data"])
     assert {j["kind"] for j in server.get("/v1/jobs?kind=caption&limit=1")[2]["data"]} == {"caption"}

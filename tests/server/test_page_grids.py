@@ -67,13 +67,13 @@ def test_a_grid_is_drawn_and_stays(page, server, tmp_path):
 
 def test_a_grid_is_stopped_and_goes_on(page, server):
     page.press("#tab-grids")
-    put(page, Prompt=PROMPT, Steps=80)
-    axes(page, x=("eta", "0, 0.2, 0.4, 0.6"))
+    put(page, Prompt=PROMPT, Steps=50)
+    axes(page, x=("eta", "0, 0.3, 0.6"))
     id = begun(page, server)
     page.press(f"[id='{id}'] [data-act=cancel]")
     page.until(lambda: "cancelled" in state(page, id), "its end")
     page.press(f"[id='{id}'] [data-act=resume]")
-    page.until(lambda: state(page, id) == "4 of 4: done" and page.js(SHOWN, id), "all of it")
+    page.until(lambda: state(page, id) == "3 of 3: done" and page.js(SHOWN, id), "all of it")
     assert not page.js("return document.querySelector(`[id='${arguments[0]}'] [data-act=resume]`)", id)
 
 

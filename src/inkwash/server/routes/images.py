@@ -67,7 +67,7 @@ async def variations(request: Request) -> Response:
 async def captions(request: Request) -> Response:
     """What is in a picture."""
     asked, files = await body_with_pictures(request, Captioning, ("image",))
-    job = serving_of(request).caption(asked, files.first("image"))
+    job = serving_of(request).caption(asked, files.first("image"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
 
 
@@ -75,7 +75,7 @@ async def captions(request: Request) -> Response:
 async def upscales(request: Request) -> Response:
     """A picture made larger."""
     asked, files = await body_with_pictures(request, Enlargement, ("image",))
-    job = serving_of(request).upscale(asked, files.first("image"))
+    job = serving_of(request).upscale(asked, files.first("image"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
 
 
@@ -83,5 +83,5 @@ async def upscales(request: Request) -> Response:
 async def styles(request: Request) -> Response:
     """A photograph in the style of a painting."""
     asked, files = await body_with_pictures(request, Styling, ("image", "painting"))
-    job = serving_of(request).style(asked, files.first("image"), files.first("painting"))
+    job = serving_of(request).style(asked, files.first("image"), files.first("painting"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
