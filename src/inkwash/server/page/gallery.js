@@ -30,8 +30,8 @@ class Entry extends Card {
     plain(this.model, job.model);
     this.progress(!ended(job), job.state === "running" && job.total ? job.done / job.total : undefined);
     this.tell(job);
-    plain(this.said, job.error ?? [...new Set(job.pictures.map((p) => p.facts.doubted).filter(Boolean))].join(", "));
-    if (!job.error && this.said.textContent) say(this.said, "doubted", { what: this.said.textContent });
+    const doubted = [...new Set(job.pictures.map((p) => p.facts.doubted).filter(Boolean))].join(", ");
+    doubted ? say(this.said, "doubted", { what: doubted }) : plain(this.said, job.error ?? "");
     this.said.classList.toggle("bad", Boolean(job.error));
     const shown = JSON.stringify([job.state, job.pictures.length, job.previews.length]);
     if (shown === this.shown) return; // rebuilt nodes would lose the focus
