@@ -119,6 +119,7 @@ export class Grids {
     } catch (error) {
       report(this.said, error);
     }
+    this.said.scrollIntoView({ block: "nearest" }); // the form is a long one
     this.button.disabled = false;
   }
 
