@@ -1,4 +1,4 @@
-"""Small models, and a server of them."""
+"""Small models, a server of them, and the page in a browser."""
 
 import pytest
 
@@ -29,3 +29,25 @@ def server(models, tmp_path_factory):
     running = Server(tmp_path_factory.mktemp("served"), models.values())
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def chrome(tmp_path_factory):
+    from chrome import Chrome  # which skips a test where selenium is missing
+
+    running = Chrome(tmp_path_factory.mktemp("profile"))
+    yield running
+    running.driver.quit()
+
+
+@pytest.fixture
+def page(chrome, server):
+    """The page, fresh; afterwards it has asked nobody but the server, and has no errors on its console."""
+    chrome.driver.get(server.url + "/healthz")
+    chrome.js("localStorage.clear(); sessionStorage.clear()")
+    chrome.asked(), chrome.errors()
+    chrome.open(server.url)
+    yield chrome
+    assert not chrome.errors()
+    asked = {url for url in chrome.asked() if not url.startswith(("data:", "blob:"))}
+    assert asked and all(url.startswith(server.url) for url in asked), asked

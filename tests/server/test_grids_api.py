@@ -21,8 +21,10 @@ def done(server, id: str) -> dict:
 
 
 def test_each_cell_is_a_job(server):
-    status, _, grid = server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES})
+    status, _, grid = server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES}, headers={"Idempotency-Key": "a grid"})
     assert status == 202 and len(grid["cells"]) == 6 and grid["axes"] == AXES
+    assert (grid["model"], grid["prompt"]) == ("reader", PROMPT)
+    assert server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES}, headers={"Idempotency-Key": "a grid"})[2]["id"] == grid["id"]
     grid = done(server, grid["id"])
     assert grid["counts"]["done"] == 6 and [(c["x"], c["y"]) for c in grid["cells"]] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
     facts = server.get(f"/v1/jobs/{grid['cells'][3]['job']}")[2]["pictures"][0]["facts"]
@@ -37,6 +39,7 @@ def test_each_cell_is_a_job(server):
 
 def test_one_seed_for_all_cells_unless_an_axis_says_another(server):
     grid = server.post("/v1/grids", {"axes": {"x": {"name": "model", "values": ["free", "classy"]}}})[2]
+    assert grid["model"] is None
     jobs = [server.get(f"/v1/jobs/{cell['job']}")[2] for cell in done(server, grid["id"])["cells"]]
     assert [job["model"] for job in jobs] == ["free", "classy"] and len({job["asked"]["seed"] for job in jobs}) == 1
 
@@ -51,6 +54,12 @@ def test_a_grid_is_stopped_and_goes_on(server):
     again = server.post(f"/v1/grids/{grid['id']}/resume")[2]
     assert again["counts"]["cancelled"] == 0
     assert done(server, grid["id"])["counts"]["done"] == 5
+
+
+def test_a_cell_says_why_it_has_no_picture(server):
+    eta = {"x": {"name": "eta", "values": [0, 1]}}
+    cells = done(server, server.post("/v1/grids", {"model": "free", "solver": "heun", "axes": eta})[2]["id"])["cells"]
+    assert [c["state"] for c in cells] == ["failed"] * 2 and all("heun takes no share of fresh noise" in c["error"] for c in cells)
 
 
 def test_all_cells_or_none(server):

@@ -3,10 +3,12 @@
 import base64
 import io
 import json
+import re
 
 import pytest
 from PIL import Image
 
+from inkwash.diffusion.solvers import SOLVERS
 from inkwash.inference.provenance.read import read
 from inkwash.inference.provenance.write import Provenance, encode
 from live import PROMPT, error_of, form_of, opened, png, url_of
@@ -202,8 +204,12 @@ def test_variations_and_our_own_verbs(server):
 def test_models_and_the_queue_are_told(server):
     _, _, body = server.get("/v1/models")
     assert [m["id"] for m in body["data"]] == ["reader", "classy", "free", "writer"] and body["object"] == "list"
+    limits = body["inkwash"]["limits"]
+    assert (limits["images"], limits["steps"], limits["pixels"], limits["prompt"]) == (10, 200, 16_777_216, 4000)
     facts = server.get("/v1/models/reader")[2]["inkwash"]
     assert facts["does"] == ["generate", "edit"] and facts["reads"] and facts["options"]["steps"]["default"] == 14
+    names, foreign = facts["options"]["solver"]["anyOf"]
+    assert names["enum"] == list(SOLVERS) and re.match(foreign["pattern"], "diffusers:DDIM") and not re.match(foreign["pattern"], "ddim")
     _, _, body = server.post("/v1/images/generations", {"prompt": PROMPT}, headers={"Prefer": "respond-async"})
     assert body["object"] == "job" and body["state"] in ("queued", "running", "done")
     _, _, stream = server.get(f"/v1/jobs/{body['id']}/events")
@@ -216,6 +222,18 @@ def test_models_and_the_queue_are_told(server):
     text = server.get("/metrics")[2].decode()
     assert 'inkwash_jobs{state="done"}' in text and 'route="/v1/images/edits",status="200"' in text
     assert server.get("/healthz")[2] == {"status": "ok", "version": "0.1.0"}
+
+
+def test_jobs_are_told_by_their_kind(server):
+    for verb, body in {"upscales": {"model": "nearest"}, "captions": {}}.items():
+        head, sent = {"Prefer": "respond-async", "Idempotency-Key": verb}, {"image": url_of(png()), **body}
+        (status, headers, job), (_, _, again) = (server.post(f"/v1/images/{verb}", sent, headers=head) for _ in range(2))
+        assert status == 202 and headers["location"] == f"{server.url}/v1/jobs/{job['id']}" and again["id"] == job["id"]
+    told = server.get("/v1/jobs?kind=upscale&kind=caption&limit=200")[2]
+    assert {j["kind"] for j in told["data"]} == {"upscale", "caption"} and sum(told["counts"].values()) == len(told["data"])
+    assert {j["kind"] for j in server.get("/v1/jobs?kind=caption&limit=1")[2]["data"]} == {"caption"}
+    for strange in ("", "training&kind=drawing"):
+        assert error_of(server.get(f"/v1/jobs?kind={strange}"), 400)["param"] == "kind"
 
 
 def test_the_same_request_twice_is_made_once(server):

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from chrome import Chrome
 from inkwash.inference.provenance.exif import with_comment
 from inkwash.inference.provenance.write import encode
 from live import PROMPT, Server, opened, png
@@ -28,26 +27,6 @@ A1111 = (
 )
 SLOW = {"prompt": "slow", "n": 10, "steps": 200}
 ASYNC = {"Prefer": "respond-async"}
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory):
-    running = Chrome(tmp_path_factory.mktemp("profile"))
-    yield running
-    running.driver.quit()
-
-
-@pytest.fixture
-def page(chrome, server):
-    """The page, fresh; afterwards it has asked nobody but the server, and has no errors on its console."""
-    chrome.driver.get(server.url + "/healthz")
-    chrome.js("localStorage.clear(); sessionStorage.clear()")
-    chrome.asked(), chrome.errors()
-    chrome.open(server.url)
-    yield chrome
-    assert not chrome.errors()
-    asked = {url for url in chrome.asked() if not url.startswith(("data:", "blob:"))}
-    assert asked and all(url.startswith(server.url) for url in asked), asked
 
 
 def ended(page, id: str) -> dict:
@@ -331,7 +310,7 @@ def test_every_control_has_a_name_and_nothing_is_too_wide_for_a_telephone(page):
     drawn(page)
     page.cdp("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=False)
     try:
-        for tab in ("draw", "edit", "tools", "train"):
+        for tab in ("draw", "edit", "grids", "tools", "train"):
             page.press(f"#tab-{tab}")
             assert page.js("return document.documentElement.scrollWidth") <= 360, tab
             controls = page.driver.find_elements(

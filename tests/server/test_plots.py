@@ -102,6 +102,13 @@ def test_cells_that_do_not_fit_are_refused_and_one_that_never_will_is_not_tried_
     assert plots.serving.queue.counts()[QUEUED] == 10 and len(plots.latest()) == 2
 
 
+def test_a_grid_that_is_asked_for_twice_is_one(plots):
+    body = {"prompt": "a", "axes": {"x": axis("seed", *range(9))}}
+    first = plots.begin(body, "once")
+    assert plots.begin(body, "once") == first and plots.latest() == [first], "and room in the queue is needed once"
+    assert plots.begin({**body, "axes": {"x": axis("seed", 1)}}, "twice").id != first.id
+
+
 def test_jobs_and_their_grid_come_in_one_transaction(plots, monkeypatch):
     """What is killed in between leaves neither jobs without a grid nor a grid of half its cells."""
     monkeypatch.setattr(json, "dumps", lambda value, dumps=json.dumps: 1 / 0 if "0-0-0" in value else dumps(value))

@@ -6,10 +6,13 @@ import time
 
 import pytest
 
+from inkwash import recipes
 from inkwash.inference.upscale import METHODS
+from inkwash.server import lessons
 from inkwash.server.errors import ApiError
+from inkwash.server.making import MAKERS
 from inkwash.server.protocol import Edition, Generation, read, read_form
-from inkwash.server.queue import DONE, FAILED
+from inkwash.server.queue import DONE, FAILED, KINDS, TRAINING
 from inkwash.server.serving import INTERPOLATED, Serving
 from inkwash.server.settings import Limits, ServerConfig
 from live import png
@@ -112,6 +115,8 @@ def test_forms_are_read_by_their_fields():
         read(Generation, json.loads("[]"))
 
 
-def test_the_ways_of_enlarging_are_those_that_there_are():
-    """The answering side imports no torch, so it has their names in a list of its own."""
+def test_names_are_those_that_there_are():
+    """The answering side imports no torch, so it has the names of ways to enlarge, recipes and kinds of jobs in lists of its own."""
     assert set(INTERPOLATED) == set(METHODS)
+    assert list(lessons.RECIPES) == sorted(recipes.RECIPES)
+    assert set(KINDS) == {*MAKERS, TRAINING, "serve"}

@@ -45,6 +45,7 @@ def test_a_model_is_trained_and_served(school):
     ask = {"recipe": "diffusion", "data": sent["name"], "steps": 3, "name": "mine", "settings": TINY}
     status, _, job = school.post("/v1/training", ask)
     assert status == 202 and job["kind"] == "training" and job["asked"]["recipe"] == "diffusion"
+    assert {"vae", "diffusion", "wgan-gp"} < set(school.get("/v1/training")[2]["recipes"])
     done = ended(school, job["id"])
     assert done["state"] == "done" and done["curve"][-1]["progress"] == 1.0 and "figures" in done["curve"][-1], done
     assert opened(school.get(done["samples"][-1])[2]).size[0] > 8 and str(school.folder) not in json.dumps(done)

@@ -11,6 +11,7 @@ from inkwash.diffusion.schedulers import FOREIGN
 from inkwash.diffusion.solvers import SOLVERS
 
 Way = Literal["solver", "repaint", "inversion"]
+LISTED = [{"enum": [*SOLVERS]}, {"pattern": rf"^{FOREIGN}\w+$", "examples": [f"{FOREIGN}DEISMultistep"]}]  # solvers, as JSON schema
 ETA = {"ddim": 0.0, "euler": 0.0, "dpmpp-2m": 0.9}  # solvers with a choice of fresh noise, and the usual share
 
 
@@ -35,7 +36,7 @@ class DiffusionOptions(Options):
     it gets. rounds: with known pixels, passes of RePaint along DDPM's chain with its small variance, 0 for none.
     """
 
-    solver: str = "dpmpp-2m"
+    solver: str = Field("dpmpp-2m", json_schema_extra={"anyOf": LISTED})
     steps: int = Field(14, ge=1, le=10000)
     grid: Literal["uniform", "karras", "shifted", "own"] = "uniform"
     shift: float = Field(2.0, gt=0, allow_inf_nan=False)

@@ -1,5 +1,6 @@
 """Grids over HTTP: each cell is a job like any other, so a grid survives what the queue survives."""
 
+import hashlib
 import json
 import secrets
 import time
@@ -38,8 +39,12 @@ class Plots:
         self.serving, self.db = serving, serving.queue.db
         self.db.execute(SCHEMA)
 
-    def begin(self, values: Any) -> Plot:
-        """All cells as jobs, or, where one of them cannot be, none. Raises ApiError."""
+    def begin(self, values: Any, repeat: str | None = None) -> Plot:
+        """All cells as jobs, or, where one of them cannot be, none. repeat: a name for this request, by whoever asks: a second one of the
+        same name is the same grid. Raises ApiError."""
+        id = f"grid_{hashlib.sha256(repeat.encode()).hexdigest()[:24] if repeat else secrets.token_urlsafe(12)}"
+        if known := self._found(id):
+            return known
         if not isinstance(values, dict):
             raise invalid("The body is not a JSON object.", code="invalid_json")
         axes = _axes(values.get("axes"))
@@ -53,7 +58,7 @@ class Plots:
         asked = [read(Generation, {**fields, **cell.changes, "n": 1, "stream": False}) for cell in places]
         orders = [self.serving.order(wishes) for wishes in asked]  # refuses before the first is queued
         keys = ["-".join(map(str, cell.at)) for cell in places]
-        id, now = f"grid_{secrets.token_urlsafe(12)}", time.time()
+        now = time.time()
         stored = json.dumps([{"name": a.name, "values": list(a.values)} for a in axes])
 
         def note(ids: list[str]) -> None:
@@ -67,10 +72,13 @@ class Plots:
 
     def get(self, id: str) -> Plot:
         """Raises ApiError where there is none."""
-        row = self.db.execute("SELECT id, created, axes, jobs FROM grids WHERE id = ?", (id,)).fetchone()
-        if row is None:
+        if (known := self._found(id)) is None:
             raise ApiError(404, f"There is no grid {id[:60]!r}.", "not_found")
-        return _plot(row)
+        return known
+
+    def _found(self, id: str) -> Plot | None:
+        row = self.db.execute("SELECT id, created, axes, jobs FROM grids WHERE id = ?", (id,)).fetchone()
+        return row and _plot(row)
 
     def latest(self, limit: int = 50) -> list[Plot]:
         """The latest first."""

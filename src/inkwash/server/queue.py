@@ -20,6 +20,7 @@ from inkwash.core.errors import InkwashError
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = ("queued", "running", "done", "failed", "cancelled", "interrupted")
 ENDED = (DONE, FAILED, CANCELLED, INTERRUPTED)
 TRAINING = "training"  # jobs that have a lane of their own
+KINDS = ("generate", "edit", "caption", "upscale", "style", TRAINING, "serve")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, payload TEXT NOT NULL,
@@ -128,9 +129,9 @@ class Queue:
         """Jobs that changed after that change, in the order of their changes."""
         return [_job(r) for r in self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE changed > ? ORDER BY changed", (changed,))]
 
-    def page(self, before: int | None = None, limit: int = 50, states: Sequence[str] = STATES, kinds: Sequence[str] = ()) -> list[Job]:
+    def page(self, before: int | None = None, limit: int = 50, states: Sequence[str] = STATES, kinds: Sequence[str] = KINDS) -> list[Job]:
         """The latest jobs first. before: number of the job where the last page ended."""
-        asked = [f"state IN ({_marks(states)})", *([f"kind IN ({_marks(kinds)})"] if kinds else []), *(["number < ?"] if before else [])]
+        asked = [f"state IN ({_marks(states)})", f"kind IN ({_marks(kinds)})", *(["number < ?"] if before else [])]
         values = (*states, *kinds, *([before] if before else []), limit)
         return [
             _job(r) for r in self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(asked)} ORDER BY number DESC LIMIT ?", values)
@@ -141,9 +142,10 @@ class Queue:
         asked = f"SELECT {COLUMNS} FROM jobs WHERE finished < ? AND kind NOT IN (?, 'serve') AND state IN ({_marks(ENDED)}) ORDER BY number"
         return [_job(r) for r in self.db.execute(asked, (before, TRAINING, *ENDED))]
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs are in each state."""
-        return dict.fromkeys(STATES, 0) | dict(self.db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+    def counts(self, kinds: Sequence[str] = KINDS) -> dict[str, int]:
+        """How many jobs of these kinds are in each state."""
+        asked = f"SELECT state, count(*) FROM jobs WHERE kind IN ({_marks(kinds)}) GROUP BY state"
+        return dict.fromkeys(STATES, 0) | dict(self.db.execute(asked, tuple(kinds)).fetchall())
 
     def ahead(self, job: Job) -> int:
         """How many jobs will be worked on before a queued one."""

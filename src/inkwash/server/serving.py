@@ -95,14 +95,14 @@ class Serving:
         order["options"]["strength"] = asked.strength
         return self._edited(name, facts, asked, order, self.intake.picture(image, "image"), repeat)
 
-    def caption(self, asked: Captioning, image: bytes | None) -> Job:
+    def caption(self, asked: Captioning, image: bytes | None, repeat: str | None = None) -> Job:
         """What is in a picture. Raises ApiError."""
         name, facts = self.model(asked.model, "caption")
         options = asked.model_dump(include={"lang", "beams", "temperature"}, exclude_none=True)
         payload = {"path": facts["path"], "image": self.intake.picture(image, "image").file, "seed": asked.seed, "options": options}
-        return self.submit("caption", name, payload)
+        return self.submit("caption", name, payload, repeat)
 
-    def upscale(self, asked: Enlargement, image: bytes | None) -> Job:
+    def upscale(self, asked: Enlargement, image: bytes | None, repeat: str | None = None) -> Job:
         """A picture made larger. Raises ApiError."""
         if asked.model in INTERPOLATED:
             name, path = asked.model, asked.model
@@ -113,14 +113,14 @@ class Serving:
         if upload.picture.width * upload.picture.height * asked.scale**2 > most:
             raise invalid(f"The result would have more than {most} pixels.", "scale")
         payload = {"path": path, "image": upload.file, "source": upload.source, "scale": asked.scale}
-        return self.submit("upscale", name, payload | _files(asked))
+        return self.submit("upscale", name, payload | _files(asked), repeat)
 
-    def style(self, asked: Styling, image: bytes | None, painting: bytes | None) -> Job:
+    def style(self, asked: Styling, image: bytes | None, painting: bytes | None, repeat: str | None = None) -> Job:
         """A photograph in the style of a painting. Raises ApiError."""
         upload = self.intake.picture(image, "image")
         places = {"image": upload.file, "source": upload.source, "style": self.intake.picture(painting, "painting").file}
         options = {"strength": asked.strength, "keep_colour": asked.keep_colour, "steps": asked.steps}
-        return self.submit("style", "style", {**places, "options": options, **_files(asked)})
+        return self.submit("style", "style", {**places, "options": options, **_files(asked)}, repeat)
 
     def submit(self, kind: str, model: str, payload: dict[str, Any], repeat: str | None = None) -> Job:
         """A job that was looked at. Raises ApiError where the queue is full."""

@@ -65,9 +65,9 @@ export function form(fields) {
   return out;
 }
 
-/** A job's events as they come. EventSource sends no key, so the stream is read by hand. */
-export async function* events(id, signal) {
-  const answer = await send(`/v1/jobs/${id}/events`, { signal });
+/** Events as they come. EventSource sends no key, so the stream is read by hand. */
+export async function* events(path, signal) {
+  const answer = await send(path, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ; ) {
     const { value, done } = await reader.read();

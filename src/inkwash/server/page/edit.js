@@ -28,8 +28,8 @@ export class Editing {
     });
   }
 
-  models(all) {
-    this.form.models(all);
+  models(all, limits) {
+    this.form.models(all, limits);
   }
 
   shown() {

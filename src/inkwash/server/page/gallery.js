@@ -1,10 +1,10 @@
 // The history: a card for every job, its progress while it is made, its pictures when they are there.
 
 import { local } from "./api.js";
+import { Card, Cards } from "./cards.js";
 import { $, h, plain, report, say } from "./dom.js";
-import { ended } from "./jobs.js";
+import { PICTURED, ended } from "./jobs.js";
 
-const SHOWN = ["generate", "edit", "upscale", "style", "caption"];
 const SMALL = 128; // pixels of a side up to which pixels are shown as such
 
 export const small = (image) => image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth <= SMALL));
@@ -15,19 +15,11 @@ export function asked(job) {
   return { model: job.model, ...(label ? { class: label } : {}), ...rest, ...options };
 }
 
-class Card {
+class Entry extends Card {
   constructor(gallery, job) {
-    this.gallery = gallery;
-    this.shown = "";
-    this.title = h("p", { class: "asked" });
-    this.state = h("span", { class: "state" });
-    this.model = h("span", { class: "model" });
-    this.bar = h("progress", { name: "progress", max: 1 });
-    this.pictures = h("div", { class: "pictures" });
-    this.said = h("p", { class: "said" });
-    this.buttons = h("div", { class: "buttons" });
-    this.node = h("li", { class: "card", id: job.id },
-      h("div", { class: "line" }, this.title, this.model, this.state), this.bar, this.pictures, this.said, this.buttons);
+    const pictures = h("div", { class: "pictures" });
+    super(job.id, pictures);
+    Object.assign(this, { gallery, pictures, shown: "" });
   }
 
   update(job) {
@@ -36,9 +28,10 @@ class Card {
     const text = job.texts.join(" · ") || job.asked.prompt || job.asked.label;
     text ? plain(this.title, text) : say(this.title, job.kind);
     plain(this.model, job.model);
-    this.progress(job);
-    plain(this.said, job.error ?? [...new Set(job.pictures.map((p) => p.facts.doubted).filter(Boolean))].join(", "));
-    if (!job.error && this.said.textContent) say(this.said, "doubted", { what: this.said.textContent });
+    this.progress(!ended(job), job.state === "running" && job.total ? job.done / job.total : undefined);
+    this.tell(job);
+    const doubted = [...new Set(job.pictures.map((p) => p.facts.doubted).filter(Boolean))].join(", ");
+    doubted ? say(this.said, "doubted", { what: doubted }) : plain(this.said, job.error ?? "");
     this.said.classList.toggle("bad", Boolean(job.error));
     const shown = JSON.stringify([job.state, job.pictures.length, job.previews.length]);
     if (shown === this.shown) return; // rebuilt nodes would lose the focus
@@ -47,10 +40,7 @@ class Card {
     this.act(job);
   }
 
-  progress(job) {
-    this.bar.hidden = ended(job);
-    if (job.state === "running" && job.total) this.bar.value = job.done / job.total;
-    else this.bar.removeAttribute("value");
+  tell(job) {
     if (job.state === "queued" && job.ahead) say(this.state, "ahead", { n: job.ahead });
     else if (job.state === "running" && job.total) say(this.state, "percent", { n: Math.floor((100 * job.done) / job.total) });
     else say(this.state, job.state);
@@ -71,15 +61,12 @@ class Card {
 
   act(job) {
     const { jobs, reuse } = this.gallery;
-    const attempt = (what) => () => what().catch((error) => report(this.said, error));
-    const button = (key, act) => h("button", { type: "button", class: "quiet", "data-act": key, t: key, onclick: act });
-    const again = ["failed", "cancelled", "interrupted"].includes(job.state);
-    this.buttons.replaceChildren(...[
-      !ended(job) && button("cancel", attempt(() => jobs.act(job.id, "cancel"))),
-      again && button("retry", attempt(() => jobs.act(job.id, "retry"))),
-      ["generate", "edit"].includes(job.kind) && button("reuse", () => reuse(job.pictures[0]?.facts ?? asked(job), job.kind)),
-      ended(job) && this.deletion(attempt(() => jobs.delete(job.id))),
-    ].filter(Boolean));
+    this.offer(
+      !ended(job) && this.button("cancel", () => jobs.act(job.id, "cancel")),
+      ["failed", "cancelled", "interrupted"].includes(job.state) && this.button("retry", () => jobs.act(job.id, "retry")),
+      ["generate", "edit"].includes(job.kind) && this.button("reuse", () => reuse(this.job.pictures[0]?.facts ?? asked(this.job), job.kind)),
+      ended(job) && this.deletion(() => jobs.delete(job.id)),
+    );
   }
 
   /** Pictures do not come back: a first press asks, a second one deletes, and looking elsewhere takes the question back. */
@@ -88,8 +75,8 @@ class Card {
       node.classList.toggle("sure", sure);
       say(node, sure ? "reallyDelete" : "delete");
     };
-    const press = () => (node.classList.contains("sure") ? act() : ask(true));
-    const node = h("button", { type: "button", class: "quiet", "data-act": "delete", t: "delete", onclick: press, onblur: () => ask(false) });
+    const node = this.button("delete", () => (node.classList.contains("sure") ? act() : ask(true)));
+    node.addEventListener("blur", () => ask(false));
     return node;
   }
 }
@@ -98,8 +85,7 @@ class Card {
 export class Gallery {
   constructor(jobs, view, reuse) {
     Object.assign(this, { jobs, view, reuse });
-    this.cards = new Map();
-    this.list = $("jobs");
+    this.cards = new Cards($("jobs"), (job) => new Entry(this, job));
     jobs.addEventListener("job", (event) => this.put(event.detail.job, event.detail.before));
     jobs.addEventListener("gone", (event) => this.drop(event.detail));
     jobs.addEventListener("page", () => {
@@ -110,16 +96,8 @@ export class Gallery {
   }
 
   put(job, before) {
-    if (!SHOWN.includes(job.kind)) return;
-    let card = this.cards.get(job.id);
-    if (!card) {
-      card = new Card(this, job);
-      this.cards.set(job.id, card);
-      const next = [...this.list.children].find((node) => this.cards.get(node.id).job.number < job.number);
-      card.job = job;
-      this.list.insertBefore(card.node, next ?? null);
-    }
-    card.update(job);
+    if (!PICTURED.includes(job.kind)) return;
+    this.cards.put(job, job.number);
     this.announce(job, before);
     this.count();
   }
@@ -135,8 +113,7 @@ export class Gallery {
   }
 
   drop(id) {
-    this.cards.get(id)?.node.remove();
-    this.cards.delete(id);
+    this.cards.drop(id);
     this.count();
   }
 

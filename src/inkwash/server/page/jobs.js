@@ -5,6 +5,8 @@
 
 import { begin, events, get, post, remove } from "./api.js";
 
+export const PICTURED = ["generate", "edit", "upscale", "style", "caption"];
+const KINDS = [...PICTURED, "serve"].map((kind) => `&kind=${kind}`).join(""); // trainings are looked after where they are shown
 const PAGE = 24;
 export const ended = (job) => !["queued", "running"].includes(job.state);
 
@@ -15,7 +17,10 @@ export class Jobs extends EventTarget {
     this.more = false;
     this.wake = () => {};
     this.others = new BroadcastChannel("inkwash");
-    this.others.onmessage = () => this.refresh().then(() => this.wake(), () => {});
+    this.others.onmessage = () => {
+      this.dispatchEvent(new CustomEvent("elsewhere"));
+      this.refresh().then(() => this.wake(), () => {});
+    };
     document.addEventListener("visibilitychange", () => this.wake());
   }
 
@@ -31,14 +36,19 @@ export class Jobs extends EventTarget {
   async delete(id) {
     await remove(`/v1/jobs/${id}`);
     this.drop(id);
-    this.others.postMessage(id);
+    this.stirred();
   }
 
   changed(job) {
     this.put(job);
-    this.wake();
-    this.others.postMessage(job.id);
+    this.stirred();
     return job;
+  }
+
+  /** Something was begun or stopped from here: look at once, in other tabs too. */
+  stirred() {
+    this.wake();
+    this.others.postMessage(null);
   }
 
   put(job) {
@@ -56,7 +66,7 @@ export class Jobs extends EventTarget {
   /** The newest page; what is missing from it was deleted. */
   async refresh() {
     const known = [...this.all.values()]; // what is begun meanwhile may be missing
-    const page = await get(`/v1/jobs?limit=${PAGE}`);
+    const page = await get(`/v1/jobs?limit=${PAGE}${KINDS}`);
     const there = new Set(page.data.map((j) => j.id));
     const last = page.data.at(-1)?.number ?? 0;
     for (const job of known) if (!there.has(job.id) && (job.number > last || !page.more)) this.drop(job.id);
@@ -68,12 +78,12 @@ export class Jobs extends EventTarget {
 
   /** What is open but older than the newest page, in a long queue. */
   async catchUp() {
-    for (const state of ["running", "queued"]) for (const job of (await get(`/v1/jobs?limit=200&state=${state}`)).data) this.put(job);
+    for (const state of ["running", "queued"]) for (const job of (await get(`/v1/jobs?limit=200&state=${state}${KINDS}`)).data) this.put(job);
   }
 
   /** The page before. */
   async older() {
-    const page = await get(`/v1/jobs?limit=${PAGE}&before=${this.oldest}`);
+    const page = await get(`/v1/jobs?limit=${PAGE}&before=${this.oldest}${KINDS}`);
     for (const job of page.data) this.put(job);
     this.turned(page, page.data.at(-1)?.number ?? this.oldest);
   }
@@ -84,9 +94,9 @@ export class Jobs extends EventTarget {
     this.dispatchEvent(new CustomEvent("page"));
   }
 
-  /** Whom to follow: what runs, else what comes first. Trainings are looked after where they are shown. */
+  /** Whom to follow: what runs, else what comes first. */
   next() {
-    const open = [...this.all.values()].filter((j) => !ended(j) && j.kind !== "training");
+    const open = [...this.all.values()].filter((j) => !ended(j));
     const rank = (j) => [j.state === "running" ? 0 : 1, j.number];
     return open.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1])[0];
   }
@@ -111,7 +121,7 @@ export class Jobs extends EventTarget {
     const hidden = () => document.hidden && leave.abort();
     document.addEventListener("visibilitychange", hidden);
     try {
-      for await (const job of events(id, leave.signal)) this.put(strip(job));
+      for await (const job of events(`/v1/jobs/${id}/events`, leave.signal)) this.put(strip(job));
     } catch (error) {
       if (error.status === 404) this.drop(id); // deleted elsewhere
       else if (!leave.signal.aborted) throw error;

@@ -5,6 +5,7 @@ import { $, h, name, report, say, translate } from "./dom.js";
 import { Editing } from "./edit.js";
 import { ModelForm } from "./form.js";
 import { Gallery } from "./gallery.js";
+import { Grids } from "./grids.js";
 import { Jobs } from "./jobs.js";
 import { facts as parsed, read } from "./png.js";
 import { chooser, picture } from "./slot.js";
@@ -13,11 +14,12 @@ import { Training } from "./training.js";
 import { View } from "./view.js";
 import { knows, language, speak, t } from "./words.js";
 
-const TABS = ["draw", "edit", "tools", "train"];
+const TABS = ["draw", "edit", "grids", "tools", "train"];
 const DRAFT = "inkwash.draft";
 const jobs = new Jobs();
 const drawing = new ModelForm("generate");
 const editing = new Editing(jobs);
+const grids = new Grids(jobs);
 const tools = new Tools(jobs);
 const training = new Training(jobs);
 let models = [];
@@ -32,6 +34,7 @@ function open(tab) {
   }
   document.body.dataset.tab = tab;
   history.replaceState(null, "", `#${tab}`);
+  grids.show(tab === "grids");
   training.show(tab === "train");
   if (tab === "edit") editing.shown();
 }
@@ -167,15 +170,16 @@ const view = new View($("view"), {
 // ---- models
 
 async function loadModels() {
+  let limits;
   for (;;) {
     try {
-      models = (await get("/v1/models")).data;
+      ({ data: models, inkwash: { limits } } = await get("/v1/models"));
       break;
     } catch {
       await new Promise((done) => setTimeout(done, 2000));
     }
   }
-  for (const part of [drawing, editing, tools, training]) part.models(models);
+  for (const part of [drawing, editing, grids, tools, training]) part.models(models, limits);
   translate();
 }
 

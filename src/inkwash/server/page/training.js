@@ -1,7 +1,8 @@
 // Training: begun, watched while its curve grows, stopped. What was trained is served at once.
 
 import { blob, get, local, post } from "./api.js";
-import { $, field, h, report, say } from "./dom.js";
+import { Card, Cards } from "./cards.js";
+import { $, field, h, plain, report, say } from "./dom.js";
 import { ended } from "./jobs.js";
 import { t } from "./words.js";
 
@@ -34,27 +35,27 @@ function plot(points, key) {
   return { picture, n: at.length, low, high, last, now: values.at(-1) };
 }
 
-class Lesson {
-  constructor(training, job) {
-    this.training = training;
-    this.samples = "";
-    this.state = h("span", { class: "state" });
-    this.bar = h("progress", { name: "progress", max: 1 });
-    this.figure = h("select", { name: "figure", hidden: true, onchange: () => this.draw() });
-    this.plot = h("div", { class: "curve" });
-    this.axis = h("p", { class: "note axis" });
-    this.grid = h("div", { class: "samples" });
-    this.said = h("p", { class: "said", role: "status" });
-    this.buttons = h("div", { class: "buttons" });
-    this.node = h("li", { class: "card", id: job.id },
-      h("div", { class: "line" }, h("p", { class: "asked" }, job.model), h("span", { class: "model" }, job.asked.recipe), this.state),
-      this.bar, this.figure, this.plot, this.axis, this.grid, this.said, this.buttons);
+/** What may be chosen: once, since it stays the same while the server runs. */
+function choices(select, names, first = names[0]) {
+  if (select.options.length) return;
+  select.append(...names.map((name) => h("option", { value: name }, name)));
+  select.value = first;
+}
+
+class Lesson extends Card {
+  constructor(training, { id, model, asked }) {
+    const figure = h("select", { name: "figure", hidden: true, onchange: () => this.draw() });
+    const parts = { figure, plot: h("div", { class: "curve" }), axis: h("p", { class: "note axis" }), grid: h("div", { class: "samples" }) };
+    super(id, ...Object.values(parts));
+    Object.assign(this, parts, { training, samples: "" });
+    plain(this.title, model);
+    plain(this.model, asked.recipe);
   }
 
-  update(job) {
-    this.job = job;
-    this.bar.hidden = ended(job);
-    if (job.total) this.bar.value = job.done / job.total;
+  /** What is not told anew, such as a curve, stays. */
+  update(news) {
+    const job = (this.job = { ...this.job, ...news });
+    this.progress(!ended(job), job.total ? job.done / job.total : undefined);
     if (job.state === "running" && job.total) say(this.state, "percent", { n: Math.floor((100 * job.done) / job.total) });
     else say(this.state, job.state === "running" ? "training" : job.state);
     if (job.error) report(this.said, new Error(job.error));
@@ -79,19 +80,11 @@ class Lesson {
   }
 
   act(job) {
-    const attempt = (verb) => async () => {
-      try {
-        this.update({ ...this.job, ...(await post(`/v1/jobs/${job.id}/${verb}`)) });
-        this.training.wake();
-      } catch (error) {
-        report(this.said, error);
-      }
-    };
-    const wanted = !ended(job) ? "cancel" : job.state === "done" ? "" : "retry";
-    if (this.buttons.dataset.shown === wanted) return;
-    this.buttons.dataset.shown = wanted;
-    const words = { cancel: "stop", retry: "retry" };
-    this.buttons.replaceChildren(...(wanted ? [h("button", { type: "button", class: "quiet", t: words[wanted], onclick: attempt(wanted) })] : []));
+    const button = (key, verb) => this.button(key, async () => {
+      this.update(await post(`/v1/jobs/${job.id}/${verb}`));
+      this.training.wake();
+    });
+    this.offer(!ended(job) && button("stop", "cancel"), ended(job) && job.state !== "done" && button("retry", "retry"));
   }
 
   /** The first and the latest sample grid. They need the key, so they are fetched and not linked. */
@@ -111,10 +104,10 @@ class Lesson {
 
 export class Training {
   constructor() {
-    this.lessons = new Map();
+    this.lessons = new Cards(h("ol", { class: "jobs", id: "lessons" }), (job) => new Lesson(this, job));
     this.visible = false;
     this.wake = () => {};
-    this.recipe = h("input", { type: "text", value: "diffusion", autocomplete: "off" });
+    this.recipe = h("select");
     this.data = h("select");
     this.title = h("input", { type: "text", autocomplete: "off", pattern: "[A-Za-z0-9][A-Za-z0-9_.\\-]*" });
     this.budget = h("input", { type: "text", value: "10m", autocomplete: "off" });
@@ -125,7 +118,6 @@ export class Training {
     this.said = h("p", { class: "said", role: "status" });
     this.off = h("p", { class: "note", t: "off", hidden: true });
     this.button = h("button", { class: "main", t: "begin", id: "train-go" });
-    this.list = h("ol", { class: "jobs", id: "lessons" });
     this.none = h("p", { class: "note", t: "noTrainings" });
     this.node = h("form", { class: "stack", novalidate: true }, this.off,
       h("div", { class: "row" }, field({ t: "recipe" }, this.recipe), field({ t: "name" }, this.title)),
@@ -133,7 +125,7 @@ export class Training {
       h("div", { class: "row" }, field({ t: "budget" }, this.budget), field({ t: "steps" }, this.steps), field({ t: "start" }, this.start)),
       h("details", {}, h("summary", { t: "more" }), field({ t: "settings" }, this.settings)),
       h("div", { class: "go" }, this.button), this.said, h("p", { class: "note", t: "trainNote" }));
-    $("train").append(this.node, h("h2", { t: "trainings" }), this.none, this.list);
+    $("train").append(this.node, h("h2", { t: "trainings" }), this.none, this.lessons.list);
     this.node.addEventListener("submit", (event) => {
       event.preventDefault();
       this.begin();
@@ -156,7 +148,7 @@ export class Training {
     report(this.said, null);
     this.button.disabled = true; // an archive may take long, and two of one name are refused
     try {
-      const body = { recipe: this.recipe.value.trim(), name: this.title.value.trim(), data: this.data.value, settings: this.set() };
+      const body = { recipe: this.recipe.value, name: this.title.value.trim(), data: this.data.value, settings: this.set() };
       if (this.archive.files[0]) body.data = (await post("/v1/training/archives", this.archive.files[0])).name;
       if (this.budget.value.trim() && !this.steps.value) body.budget = this.budget.value.trim();
       if (this.steps.value) body.steps = Number(this.steps.value);
@@ -186,15 +178,7 @@ export class Training {
   }
 
   put(job) {
-    let lesson = this.lessons.get(job.id);
-    if (!lesson) {
-      lesson = new Lesson(this, job);
-      this.lessons.set(job.id, lesson);
-      const next = [...this.list.children].find((node) => this.lessons.get(node.id).job.number < job.number);
-      lesson.job = job;
-      this.list.insertBefore(lesson.node, next ?? null);
-    }
-    lesson.update({ ...lesson.job, ...job });
+    this.lessons.put(job, job.number);
     this.none.hidden = true;
   }
 
@@ -203,7 +187,8 @@ export class Training {
     const page = await get("/v1/training");
     this.off.hidden = page.allowed;
     this.button.disabled ||= !page.allowed;
-    if (this.data.options.length !== page.sources.length) this.data.replaceChildren(...page.sources.map((s) => h("option", { value: s }, s)));
+    choices(this.recipe, page.recipes, "diffusion");
+    choices(this.data, page.sources);
     for (const job of page.data) {
       const known = this.lessons.get(job.id)?.job;
       const settled = known?.curve && ended(known) && known.state === job.state;

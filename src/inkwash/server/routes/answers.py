@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from inkwash.server.errors import ApiError
-from inkwash.server.protocol import Wishes
+from inkwash.server.protocol import Captioning, Wishes
 from inkwash.server.queue import TRAINING, Job
 from inkwash.server.serving import Serving, done
 
@@ -59,19 +59,22 @@ def _notes(job: Job) -> dict[str, Any]:
     return notes
 
 
-async def answer(request: Request, serving: Serving, job: Job, asked: Any, prefix: str) -> Response:
-    """The pictures of a job, when they are there, in the client's dialect; at once, and as a job, for who prefers that."""
+async def answer(request: Request, serving: Serving, job: Job, asked: Any) -> Response:
+    """What came of a job, when it is there, in the client's dialect; at once, and as a job, for who prefers that."""
     if "respond-async" in request.headers.get("prefer", ""):
         return JSONResponse(told(request, job, serving), 202, headers={"Location": str(request.url_for("job", id=job.id))})
     if isinstance(asked, Wishes) and asked.stream:
-        return StreamingResponse(_events(serving, job, asked, prefix), media_type="text/event-stream", headers=QUIET)
+        return StreamingResponse(_events(serving, job, asked), media_type="text/event-stream", headers=QUIET)
     job = await serving.end(job)
+    if isinstance(asked, Captioning):
+        return JSONResponse({"created": int(job.finished), "model": job.model, "data": [{"text": t} for t in job.result["texts"]]})
     inside = asked.embedded if isinstance(asked, Wishes) else asked.response_format == "b64_json"
     return JSONResponse(images(request, serving, job, inside, isinstance(asked, Wishes) and asked.newer))
 
 
-async def _events(serving: Serving, job: Job, asked: Wishes, prefix: str) -> AsyncIterator[str]:
+async def _events(serving: Serving, job: Job, asked: Wishes) -> AsyncIterator[str]:
     """Previews as they come, then the pictures."""
+    prefix = "image_generation" if job.kind == "generate" else "image_edit"
     sent, common = 0, {"output_format": asked.form, "quality": "auto", "background": asked.background or "auto"}
     try:
         async for now in serving.follow(job.id):

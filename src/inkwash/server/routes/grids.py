@@ -13,7 +13,7 @@ from inkwash.server.plots import Plot, Plots
 from inkwash.server.protocol import Generation, read_json
 from inkwash.server.queue import DONE, STATES, Job
 from inkwash.server.routes.answers import QUIET, address, beating, event
-from inkwash.server.routes.images import document, serving_of
+from inkwash.server.routes.images import document, repeat_of, serving_of
 
 router = APIRouter(prefix="/v1/grids", tags=["grids"])
 
@@ -23,13 +23,14 @@ def _plots(request: Request) -> Plots:
 
 
 def _cells(request: Request, plot: Plot, jobs: dict[str, Job]) -> list[dict[str, Any]]:
-    """Each place, with its job's state and, once it is there, its picture's address."""
+    """Each place, with its job's state and, once it is there, its picture's address, or why there is none."""
     cells = []
     for place, id in plot.jobs.items():
         job, (x, y, z) = jobs.get(id), map(int, place.split("-"))
         made = job.result["pictures"][0] if job and job.state == DONE else None
-        state = job.state if job else "removed"
-        cells.append({"x": x, "y": y, "z": z, "job": id, "state": state, "url": made and address(request, made["file"])})
+        state, error = (job.state, job.error and job.error["message"]) if job else ("removed", None)
+        url = made and address(request, made["file"])
+        cells.append({"x": x, "y": y, "z": z, "job": id, "state": state, "url": url, "error": error})
     return cells
 
 
@@ -40,7 +41,15 @@ def _counts(cells: list[dict[str, Any]]) -> dict[str, int]:
 def _told(request: Request, plot: Plot, jobs: dict[str, Job]) -> dict[str, Any]:
     cells = _cells(request, plot, jobs)
     axes = {key: {"name": a.name, "values": list(a.values)} for key, a in zip(AXES, plot.axes)}
-    return {"id": plot.id, "object": "grid", "created": plot.created, "axes": axes, "counts": _counts(cells), "cells": cells}
+    head = {"id": plot.id, "object": "grid", "created": plot.created, **_common(jobs), "axes": axes}
+    return head | {"counts": _counts(cells), "cells": cells}
+
+
+def _common(jobs: dict[str, Job]) -> dict[str, str | None]:
+    """The model and the prompt, or the class, of all cells; None where they have several."""
+    asked = [job.payload["request"] for job in jobs.values()]
+    models, prompts = {job.model for job in jobs.values()}, {order.get("prompt") or order.get("label") for order in asked}
+    return {name: known.pop() if len(known) == 1 else None for name, known in (("model", models), ("prompt", prompts))}
 
 
 def _now(request: Request, plots: Plots, plot: Plot) -> dict[str, Any]:
@@ -64,7 +73,7 @@ async def _changes(request: Request, plot: Plot) -> AsyncIterator[str]:
 async def begin(request: Request) -> JSONResponse:
     """A picture for each combination of the values of "axes"; the other fields are those of a generation."""
     plots = _plots(request)
-    return JSONResponse(_now(request, plots, plots.begin(read_json(await request.body()))), 202)
+    return JSONResponse(_now(request, plots, plots.begin(read_json(await request.body()), repeat_of(request))), 202)
 
 
 @router.get("")

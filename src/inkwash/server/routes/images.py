@@ -3,11 +3,11 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from inkwash.server.protocol import Captioning, Edition, Enlargement, Generation, Styling, Variation
-from inkwash.server.routes.answers import answer, told
+from inkwash.server.routes.answers import answer
 from inkwash.server.routes.bodies import body_with_pictures, json_body
 from inkwash.server.serving import Serving
 
@@ -44,7 +44,7 @@ async def generations(request: Request) -> Response:
     """Pictures of a prompt."""
     asked = await json_body(request, Generation)
     job = serving_of(request).generate(asked, repeat_of(request))
-    return await answer(request, serving_of(request), job, asked, "image_generation")
+    return await answer(request, serving_of(request), job, asked)
 
 
 @router.post("/edits", openapi_extra=document(Edition, "image", "mask", many="image"))
@@ -52,7 +52,7 @@ async def edits(request: Request) -> Response:
     """Pictures made of a picture: where its mask is transparent, or all over."""
     asked, files = await body_with_pictures(request, Edition, ("image", "mask"))
     job = serving_of(request).edit(asked, files.get("image", []), files.first("mask"), repeat_of(request))
-    return await answer(request, serving_of(request), job, asked, "image_edit")
+    return await answer(request, serving_of(request), job, asked)
 
 
 @router.post("/variations", openapi_extra=document(Variation, "image"))
@@ -60,32 +60,28 @@ async def variations(request: Request) -> Response:
     """Pictures like a picture."""
     asked, files = await body_with_pictures(request, Variation, ("image",))
     job = serving_of(request).vary(asked, files.first("image"), repeat_of(request))
-    return await answer(request, serving_of(request), job, asked, "image_edit")
+    return await answer(request, serving_of(request), job, asked)
 
 
 @router.post("/captions", openapi_extra=document(Captioning, "image"))
 async def captions(request: Request) -> Response:
     """What is in a picture."""
     asked, files = await body_with_pictures(request, Captioning, ("image",))
-    serving = serving_of(request)
-    job = serving.caption(asked, files.first("image"))
-    if "respond-async" in request.headers.get("prefer", ""):
-        return JSONResponse(told(request, job, serving), 202)
-    job = await serving.end(job)
-    return JSONResponse({"created": int(job.finished), "model": job.model, "data": [{"text": t} for t in job.result["texts"]]})
+    job = serving_of(request).caption(asked, files.first("image"), repeat_of(request))
+    return await answer(request, serving_of(request), job, asked)
 
 
 @router.post("/upscales", openapi_extra=document(Enlargement, "image"))
 async def upscales(request: Request) -> Response:
     """A picture made larger."""
     asked, files = await body_with_pictures(request, Enlargement, ("image",))
-    job = serving_of(request).upscale(asked, files.first("image"))
-    return await answer(request, serving_of(request), job, asked, "image_edit")
+    job = serving_of(request).upscale(asked, files.first("image"), repeat_of(request))
+    return await answer(request, serving_of(request), job, asked)
 
 
 @router.post("/styles", openapi_extra=document(Styling, "image", "painting"))
 async def styles(request: Request) -> Response:
     """A photograph in the style of a painting."""
     asked, files = await body_with_pictures(request, Styling, ("image", "painting"))
-    job = serving_of(request).style(asked, files.first("image"), files.first("painting"))
-    return await answer(request, serving_of(request), job, asked, "image_edit")
+    job = serving_of(request).style(asked, files.first("image"), files.first("painting"), repeat_of(request))
+    return await answer(request, serving_of(request), job, asked)

@@ -1,12 +1,12 @@
 """The queue, seen from outside: the gallery's history, progress that can be taken up again, cancelling."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from inkwash.server.errors import ApiError, invalid
-from inkwash.server.queue import STATES, Job
+from inkwash.server.queue import KINDS, STATES, Job
 from inkwash.server.routes.answers import QUIET, beating, event, told
 from inkwash.server.routes.images import serving_of
 from inkwash.server.store import TYPES
@@ -26,9 +26,10 @@ def _answer(request: Request, job: Job | None, id: str) -> JSONResponse:
 
 @router.get("/models")
 async def models(request: Request) -> JSONResponse:
-    """The models that are served, and what each can do."""
-    known = serving_of(request).models()
-    return JSONResponse({"object": "list", "data": [_model(name, facts) for name, facts in known.items()]})
+    """The models that are served, what each can do, and how much one request may ask for."""
+    known, limits = serving_of(request).models(), request.app.state.config.limits
+    data = [_model(name, facts) for name, facts in known.items()]
+    return JSONResponse({"object": "list", "data": data, "inkwash": {"limits": limits.model_dump(mode="json")}})
 
 
 def _model(name: str, facts: dict[str, Any]) -> dict[str, Any]:
@@ -46,14 +47,20 @@ async def model(request: Request, name: str) -> JSONResponse:
 
 @router.get("/jobs")
 async def jobs(
-    request: Request, before: int | None = Query(None, ge=1, lt=2**63), limit: int = Query(50, ge=1, le=200), state: str | None = None
+    request: Request,
+    before: int | None = Query(None, ge=1, lt=2**63),
+    limit: int = Query(50, ge=1, le=200),
+    state: str | None = None,
+    kind: Annotated[tuple[str, ...], Query()] = KINDS,
 ) -> JSONResponse:
-    """The latest jobs first."""
+    """The latest jobs first, and how many of these kinds there are in each state."""
     if state is not None and state not in STATES:
         raise invalid(f"There is no state {state[:40]!r}; they are {', '.join(STATES)}.", "state")
+    if strange := [k for k in kind if k not in KINDS]:
+        raise invalid(f"There is no kind {strange[0][:40]!r}; they are {', '.join(KINDS)}.", "kind")
     serving = serving_of(request)
-    page = serving.queue.page(before, limit, (state,) if state else STATES)
-    counts = serving.queue.counts()
+    page = serving.queue.page(before, limit, (state,) if state else STATES, kind)
+    counts = serving.queue.counts(kind)
     return JSONResponse(
         {"object": "list", "data": [told(request, job, serving) for job in page], "counts": counts, "more": len(page) == limit}
     )

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from inkwash.server.errors import ApiError
-from inkwash.server.lessons import Lessons
+from inkwash.server.lessons import RECIPES, Lessons
 from inkwash.server.protocol import Training
 from inkwash.server.queue import TRAINING, Job
 from inkwash.server.routes.answers import told
@@ -35,12 +35,12 @@ async def begin(request: Request) -> JSONResponse:
 
 @router.get("")
 async def listed(request: Request) -> JSONResponse:
-    """The latest trainings first, and what may be trained on."""
+    """The latest trainings first, which recipes there are, and what may be trained on."""
     serving = serving_of(request)
     jobs = serving.queue.page(limit=100, kinds=(TRAINING,))
     data = [told(request, job, serving) for job in jobs]
-    allowed = ["scenes?size=32", "digits", *(p.name for p in serving.config.data)]
-    return JSONResponse({"object": "list", "data": data, "allowed": serving.config.training, "sources": allowed})
+    choices = {"recipes": list(RECIPES), "sources": ["scenes?size=32", "digits", *(p.name for p in serving.config.data)]}
+    return JSONResponse({"object": "list", "data": data, "allowed": serving.config.training, **choices})
 
 
 @router.post("/archives", status_code=201)

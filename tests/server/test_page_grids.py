@@ -1,0 +1,102 @@
+"""The page's grids and the forms that follow what the server says, in a real Chromium. Skipped where there is none."""
+
+from live import PROMPT, opened
+
+SHOWN = "return document.querySelector(`[id='${arguments[0]}'] .labelled img`)?.naturalWidth > 0"
+
+
+def put(page, **fields) -> None:
+    for label, value in fields.items():
+        page.put(label, value, "#grids")
+
+
+def axes(page, **given: tuple[str, str]) -> None:
+    """x=("steps", "1, 2"): a name and a line of values for each."""
+    for letter, (name, line) in given.items():
+        label = {"x": "X, columns", "y": "Y, rows", "z": "Z, sheets"}[letter]
+        put(page, **{label: name, f"Values of {letter.upper()}": line})
+
+
+def begun(page, server) -> str:
+    """The id of the grid that the form asks for."""
+    before = page.js("return [...document.querySelectorAll('#sheets > .card')].map((c) => c.id)")
+    page.press("#grid-go")
+    page.until(lambda: page.js("return document.querySelectorAll('#sheets > .card').length") > len(before), "a grid")
+    return page.js("return document.querySelector('#sheets > .card').id")
+
+
+def state(page, id: str) -> str:
+    return page.text(f"[id='{id}'] .state")
+
+
+def choose(page, which: str, value: str) -> None:
+    page.js("const s = document.getElementById(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'))", which, value)
+
+
+def test_a_grid_is_drawn_and_stays(page, server, tmp_path):
+    page.press("#tab-grids")
+    assert page.value("X, columns", "#grids") == "seed" and page.value("Values of X", "#grids") == "1-4", "something to begin with"
+    put(page, Prompt=PROMPT, Seed=5)
+    axes(page, x=("steps", "2, 3"), y=("guidance", "1，2.5"), z=("solver", "ddim, heun"))
+    id = begun(page, server)
+    page.until(lambda: state(page, id) == "8 of 8: done", "all cells")
+    told = server.get(f"/v1/grids/{id}")[2]
+    assert [(a["name"], a["values"]) for a in told["axes"].values()] == [
+        ("steps", [2, 3]), ("guidance", [1, 2.5]), ("solver", ["ddim", "heun"]),
+    ]  # fmt: skip
+    size = opened(server.get(f"/v1/grids/{id}/picture")[2]).size
+    assert size[0] > 2 * 128 and size[1] > 4 * 128
+    measure = "const i = document.querySelector(`[id='${arguments[0]}'] .labelled img`); return [i.naturalWidth, i.naturalHeight, i.width]"
+    page.until(lambda: page.js(SHOWN, id) and page.js(measure, id) == [*size, size[0]], "its picture, as large as it is")
+    page.open(f"{server.url}/?#grids")
+    page.until(lambda: page.js(SHOWN, id), "it after a reload")
+    assert state(page, id) == "8 of 8: done" and PROMPT in page.text(f"[id='{id}'] .note")
+    put(page, Prompt=PROMPT)
+    axes(page, x=("steps", "2, 5000"))
+    page.press("#grid-go")
+    assert "are too many; at most 200" in page.until(lambda: page.text("#grid-said"), "what is wrong")
+    assert all("400 (Bad Request)" in error for error in page.errors())  # which the browser says of itself
+    for theme in ("light", "dark"):
+        choose(page, "theme", theme)
+        page.driver.save_screenshot(tmp_path / f"{theme}.png")
+    choose(page, "language", "zh")
+    assert (page.text("#tab-grids"), page.text("#grid-go"), state(page, id)) == ("格子图", "画格子图", "8/8：完成")
+    assert page.value("Y，行", "#grids") == "" and "X 的取值" in page.text("#grids")
+    page.driver.save_screenshot(tmp_path / "chinese.png")
+
+
+def test_a_grid_is_stopped_and_goes_on(page, server):
+    page.press("#tab-grids")
+    put(page, Prompt=PROMPT, Steps=50)
+    axes(page, x=("eta", "0, 0.3, 0.6"))
+    id = begun(page, server)
+    page.press(f"[id='{id}'] [data-act=cancel]")
+    page.until(lambda: "cancelled" in state(page, id), "its end")
+    page.press(f"[id='{id}'] [data-act=resume]")
+    page.until(lambda: state(page, id) == "3 of 3: done" and page.js(SHOWN, id), "all of it")
+    assert not page.js("return document.querySelector(`[id='${arguments[0]}'] [data-act=resume]`)", id)
+
+
+def test_forms_offer_what_there_is_and_bound_what_they_take(page):
+    field = """const label = [...document.querySelectorAll('#draw label')].find((l) => l.textContent === arguments[0]);
+        return document.getElementById(label.htmlFor)"""
+    bounds = [page.js(f"{field}[arguments[1]]", *of) for of in (("Pictures", "max"), ("Steps", "max"), ("Prompt", "maxLength"))]
+    assert bounds == ["10", "200", 4000] and page.js(f"{field}.options.length", "Solver") == 9, "eight solvers, and another"
+    for size, fits in {"9000x9000": False, "64x64": True, "": True}.items():
+        page.put("Size", size)
+        assert page.js(f"{field}.validity.valid", "Size") is fits
+    other = "return document.querySelector('#draw [placeholder^=diffusers]')"
+    assert not page.js(other).is_displayed()
+    page.press("#draw summary")
+    page.put("Solver", "")
+    field = page.js(other)
+    assert field.is_displayed() and field.accessible_name == "another"
+    field.send_keys("diffusers:DDIM")
+    page.put("Prompt", PROMPT)
+    page.press("#go")
+    card = page.until(lambda: next(iter(page.cards()), None), "a card")
+    page.until(lambda: page.text("#said") == "Sent.", "a word of it")
+    assert card["title"] == PROMPT
+    page.press("#tab-train")
+    chosen = page.until(lambda: page.value("Recipe", "#train"), "the recipes")
+    assert chosen == "diffusion" and page.js("return document.querySelector('#train select').options.length") > 30
