@@ -34,9 +34,9 @@ def serving_of(request: Request) -> Serving:
 
 
 def repeat_of(request: Request) -> str | None:
-    """The name that a client gave this request, so that sending it twice makes one job."""
+    """The name that a client gave this request, so that sending it twice makes one job. Each address has names of its own."""
     key = request.headers.get("idempotency-key")
-    return key[:200] if key else None
+    return f"{request.url.path} {key[:200]}" if key else None
 
 
 @router.post("/generations", openapi_extra=document(Generation))
