@@ -1,8 +1,8 @@
 """Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
-    python tools/bundle.py RUN NAME [--bits 8] [--autoencoder RUN] [--judge NAME --of 8 --enough 3]
+    python tools/bundle.py RUN NAME [--bits 8] [--set options.steps=28] [--autoencoder RUN] [--judge NAME --of 8 --enough 3]
 
-It is loaded by its name wherever a run can be named. --autoencoder: another one than the model has, with the same latents and a better
+It is loaded by its name wherever a run can be named. --set: a default of its own that sampling asks for. --autoencoder: another one than the model has, with the same latents and a better
 decoder. --judge: which model of the package chooses its drawings, unless said, out of how many, and by how many nats it
 may doubt a word and still be content with fewer.
 
@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from inkwash.core.disk import write_text
-from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, save_tensors
+from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, read_model_config, save_tensors
 from inkwash.core.packing import packed
 from inkwash.inference.load import JUDGE, model_folder
 
@@ -27,20 +27,22 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("name")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16)
+    parser.add_argument("--set", action="append", default=[], metavar="options.NAME=VALUE")
     parser.add_argument("--autoencoder")
     parser.add_argument("--judge")
     parser.add_argument("--of", type=int, default=8)
     parser.add_argument("--enough", type=float)
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
-    tensors, note = load_tensors(source / WEIGHTS)
+    tensors, _ = load_tensors(source / WEIGHTS)
+    config = read_model_config(source).override(dict(pair.split("=", 1) for pair in args.set))
     if args.autoencoder:
         better, _ = load_tensors(model_folder(args.autoencoder) / WEIGHTS)
         tensors |= {f"autoencoder.{name}": t for name, t in better.items()}
     target.mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-    save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, note)
-    write_text(target / CONFIG, (source / CONFIG).read_text(encoding="utf-8"))
+    save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, config.to_json())
+    write_text(target / CONFIG, config.to_json())
     if args.judge:
         write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of, "enough": args.enough}))
     if not (target / CARD).exists():
