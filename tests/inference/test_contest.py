@@ -5,8 +5,8 @@ import torch
 
 from inkwash.core.batch import Condition
 from inkwash.core.model import Doubt, Judge
-from inkwash.inference.draw import draw
-from inkwash.inference.judge import ROUND, Contest, best_batches, drawings, fits
+from inkwash.inference.draw import draw, glance
+from inkwash.inference.judge import BEGUN, FINISHED, ROUND, Contest, best_batches, drawings, fits
 from tiny import run_config, stir_, write_npz
 
 
@@ -63,3 +63,27 @@ def test_it_draws_until_the_judge_is_content_and_a_seed_alone_decides(model):
 def test_without_a_bar_everything_is_drawn_and_nothing_doubted(model):
     _, chosen = contested(model, Contest(Critic(model.config.shape, 9.0), 3), [0, 1])
     assert all(seed in drawings(seed % 10**9, 3) and word == "" for seed, _, word in chosen)
+
+
+def test_after_a_glance_only_the_most_promising_are_finished(model):
+    seeds, options = [3, 4], model.default_options().override({"steps": 2, "guidance": 1.0})
+    critic = Critic(model.config.shape, 9.0)
+    images, chosen = contested(model, Contest(critic, BEGUN, None, 0.5), seeds)
+    for seed, image, (kept, _, _) in zip(seeds, images, chosen):
+        own, cond = drawings(seed, BEGUN), Condition(tokens=model.tokens(["a picture number 3"]).expand(BEGUN, -1))
+        early = fits(critic, glance(model, own, options, cond, 0.5), ["x"])[:, 0]
+        whole = draw(model, own, options, cond=cond)
+        promising = early.argsort(descending=True)[:FINISHED]
+        best = max(promising.tolist(), key=lambda i: fits(critic, whole, ["x"])[i, 0])
+        assert kept == own[best]
+        torch.testing.assert_close(image, whole[best], atol=1e-3, rtol=0)
+
+
+def test_a_glance_sees_what_the_first_steps_lead_to_and_takes_no_more(model):
+    options, cond = model.default_options().override({"steps": 4, "guidance": 1.0}), Condition(tokens=model.tokens(["a picture"]))
+    whole = draw(model, [7], options, cond=cond)
+    steps = []
+    real, model.net.forward = model.net.forward, lambda *a, **k: steps.append(1) or real(*a, **k)
+    early = glance(model, [7], options, cond, 0.5)
+    model.net.forward = real
+    assert len(steps) == 2 and early.shape == whole.shape and not torch.equal(early, whole)

@@ -16,10 +16,11 @@ from inkwash.core.batch import Condition
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Doubt, Judge, Model, OnStep, Options
-from inkwash.inference.draw import draw, draw_batches, stage
+from inkwash.inference.draw import draw, draw_batches, glance, stage
 from inkwash.metrics.features.base import to_rgb
 
 ROUND = 4  # drawings of a picture between two looks of a judge that may be content
+BEGUN, FINISHED = 8, 2  # of a round with a glance: what a picture will be of is settled early, and most of its cost comes after
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
@@ -79,16 +80,18 @@ def drawings(seed: int, of: int) -> list[int]:
 @dataclass(frozen=True)
 class Contest:
     """Of `of` drawings the judge keeps one. enough: it is content where it doubts no word by more nats than that, and no more is drawn;
-    None: all are drawn."""
+    None: all are drawn. glance: share of the steps after which it looks at drawings, and only the best of each round are finished; None:
+    all are."""
 
     judge: Model
     of: int
     enough: float | None = None
+    glance: float | None = None
 
     @property
     def round(self) -> int:
         """Drawings at once."""
-        return self.of if self.enough is None else min(ROUND, self.of)
+        return self.of if self.enough is None and self.glance is None else min(ROUND if self.glance is None else BEGUN, self.of)
 
 
 class Best(NamedTuple):
@@ -131,6 +134,8 @@ def best_batches(
             left = list(range(start, min(start + rows, len(seeds))))
             for k in range(rounds):
                 tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
+                if contest.glance is not None:
+                    tries = _promising(model, contest, tries, left, prompts, options, cond, precision, batch)
                 images = drawn([s for own in tries for s in own], [row for row, own in zip(left, tries) for _ in own], i * rounds + k)
                 for row, own, group in zip(left, tries, images.split(len(tries[0]))):
                     best[row] = _better(best.get(row), contest, group, own, prompts[row])
@@ -140,6 +145,27 @@ def best_batches(
             yield _chosen(list(best.values()), contest)
 
     return parts()
+
+
+def _promising(
+    model: Model,
+    contest: Contest,
+    tries: list[list[int]],
+    at: list[int],
+    prompts: Sequence[str],
+    options: Options,
+    cond: Condition,
+    precision: Precision | None,
+    batch: int,
+) -> list[list[int]]:
+    """The seeds of each row that look best after a part of their steps."""
+    rows = [row for row, own in zip(at, tries) for _ in own]
+    seen = glance(model, [s for own in tries for s in own], options, cond.map(lambda t: t[rows]), contest.glance, precision, batch)
+    best = []
+    for row, own, group in zip(at, tries, seen.split(len(tries[0]))):
+        order = fits(contest.judge, group, [prompts[row]])[:, 0].argsort(descending=True)[:FINISHED].tolist()
+        best.append([own[i] for i in sorted(order)])
+    return best
 
 
 def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:

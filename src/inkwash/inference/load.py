@@ -28,17 +28,19 @@ DRAWINGS = 8  # that a judge chooses from, unless said
 
 
 class Advice(NamedTuple):
-    """Who chooses a picture for a prompt unless said, out of how many drawings, and which doubts end it (`Contest`)."""
+    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, and when it looks (`Contest`)."""
 
     model: Path
     of: int
     enough: float | None = None
+    glance: float | None = None
 
 
 class _AdviceFile(Config):
     model: str
     of: int = Field(ge=1)
     enough: float | None = None
+    glance: float | None = Field(None, gt=0, lt=1)
 
 
 @dataclass
@@ -177,7 +179,7 @@ class Loaded:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough)
+        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.advised.glance)
         return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
@@ -238,9 +240,11 @@ def _advice(path: Path) -> Advice | None:
     try:
         told = _AdviceFile.parse(read_json(path))
     except ConfigError:
-        raise FileError(f"{path} is damaged: it says who judges, out of how many drawings, and which doubts end it.") from None
+        raise FileError(
+            f"{path} is damaged: it says who judges, out of how many drawings, which doubts end it, and when it looks."
+        ) from None
     beside = path.parent.parent / told.model
-    return Advice(beside if beside.exists() else Path(told.model), told.of, told.enough)
+    return Advice(beside if beside.exists() else Path(told.model), told.of, told.enough, told.glance)
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:
