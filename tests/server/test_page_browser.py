@@ -68,8 +68,8 @@ def test_a_prompt_becomes_a_picture(page, server):
     page.put("Steps", 3)
     page.put("Pictures", 2)
     page.one("#draw textarea").send_keys(Keys.CONTROL, Keys.ENTER)
-    card = page.until(lambda: next((c for c in page.cards() if len(c["pictures"]) == 2), None), "two pictures")
-    assert card["title"] == PROMPT and all(url.startswith(server.url) for url in card["pictures"])
+    card = page.until(lambda: next((c for c in page.cards() if c["title"] == PROMPT and len(c["pictures"]) == 2), None), "two pictures")
+    assert all(url.startswith(server.url) for url in card["pictures"])
     page.until(lambda: page.js("return [...document.querySelectorAll('.tile img')].every((i) => i.naturalWidth === 8)"), "pixels")
     job = server.get(f"/v1/jobs/{card['id']}")[2]
     assert job["asked"]["options"] == {"steps": 3} and job["asked"]["n"] == 2

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from inkwash.core import files
+from inkwash.core import disk, files
 from inkwash.core.errors import FileError
 from inkwash.core.files import load_model
 from inkwash.inference.load import load
@@ -129,7 +129,7 @@ def test_a_kill_at_any_moment_of_saving_leaves_a_run_that_goes_on(at_step_four, 
         def save(place=place, n=n):
             death = Death(place, n)
             sys.addaudithook(death.event)
-            files.open, files.os.fsync = death.open, death.fsync
+            disk.open, disk.os.fsync = death.open, death.fsync
             run.out = place
             run.best, run.best_step = 3.0, 2
             run.checkpoint()
@@ -163,7 +163,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(at_step_four, tmp_path, m
         place = tmp_path / f"run{n}"
         shutil.copytree(base, place)
         death = Death(place, n, full=True)
-        monkeypatch.setattr(files, "open", death.open, raising=False)
+        monkeypatch.setattr(disk, "open", death.open, raising=False)
         monkeypatch.setattr(run, "out", place)
         run.best, run.best_step = 3.0, 2
         try:
@@ -179,7 +179,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(at_step_four, tmp_path, m
         _, state = load_checkpoint(checkpoints(place)[-1], ["weights", "ema", "objective"])
         assert state["step"] in (2, 4)
         if n % 4 == 1:
-            monkeypatch.delattr(files, "open")
+            monkeypatch.delattr(disk, "open")
             train(config, place, resume=True, quiet=True)
             assert at_end(place) == expected
     assert n > 10
