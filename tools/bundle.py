@@ -14,6 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
+from inkwash.cli.common import pairs
 from inkwash.core.disk import write_text
 from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, read_model_config, save_tensors
 from inkwash.core.packing import packed
@@ -37,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
     tensors, _ = load_tensors(source / WEIGHTS)
-    config = read_model_config(source).override(dict(pair.split("=", 1) for pair in args.set))
+    config = read_model_config(source).override(pairs(args.set))
     if args.autoencoder:
         better, _ = load_tensors(model_folder(args.autoencoder) / WEIGHTS)
         tensors |= {f"autoencoder.{name}": t for name, t in better.items()}

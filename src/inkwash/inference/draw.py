@@ -99,9 +99,9 @@ def glance(
 
     The whole images from a sampler that shows nothing while it works.
     """
-    return torch.cat(
-        [_glanced(model, seeds[i : i + batch], options, cond[i : i + batch], share, precision) for i in range(0, len(seeds), batch)]
-    )
+    batch = min(batch, model.at_once)
+    starts = range(0, len(seeds), batch)
+    return torch.cat([_glanced(model, seeds[i : i + batch], options, cond[i : i + batch], share, precision) for i in starts])
 
 
 def _glanced(model: Model, seeds: Sequence[int], options: Options, cond: Condition, share: float, precision: Precision | None) -> Tensor:

@@ -91,7 +91,9 @@ class Contest:
     @property
     def round(self) -> int:
         """Drawings at once."""
-        return self.of if self.enough is None and self.glance is None else min(ROUND if self.glance is None else BEGUN, self.of)
+        if self.glance is not None:
+            return min(BEGUN, self.of)
+        return self.of if self.enough is None else min(ROUND, self.of)
 
 
 class Best(NamedTuple):
@@ -123,10 +125,22 @@ def best_batches(
     rows, rounds = max(1, batch // contest.round), -(-contest.of // contest.round)
     starts = range(0, len(seeds), rows)
 
-    def drawn(many: list[int], at: list[int], k: int) -> Tensor:
-        """k: which round of all it is. at: the row that each seed belongs to."""
-        step = stage(on_step, k, len(starts) * rounds)
-        return draw(model, many, options, None, precision, batch, step, cond.map(lambda t: t[at]))
+    def spread(tries: list[list[int]], at: list[int]) -> tuple[list[int], Condition]:
+        """Each row's seeds as one list, and what each of them depends on."""
+        each = [row for row, own in zip(at, tries) for _ in own]
+        return [s for own in tries for s in own], cond.map(lambda t: t[each])
+
+    def promising(tries: list[list[int]], at: list[int]) -> list[list[int]]:
+        """The seeds of each row whose drawings look best after a share of their steps."""
+        many, told = spread(tries, at)
+        seen = glance(model, many, options, told, contest.glance, precision, batch).split(len(tries[0]))
+        scores = [fits(contest.judge, group, [prompts[row]])[:, 0] for row, group in zip(at, seen)]
+        return [[own[i] for i in sorted(f.topk(min(FINISHED, len(own))).indices.tolist())] for own, f in zip(tries, scores)]
+
+    def drawn(tries: list[list[int]], at: list[int], k: int) -> Tensor:
+        """k: which round of all it is."""
+        many, told = spread(tries, at)
+        return draw(model, many, options, None, precision, batch, stage(on_step, k, len(starts) * rounds), told)
 
     def parts() -> Iterator[Chosen]:
         for i, start in enumerate(starts):
@@ -135,8 +149,8 @@ def best_batches(
             for k in range(rounds):
                 tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
                 if contest.glance is not None:
-                    tries = _promising(model, contest, tries, left, prompts, options, cond, precision, batch)
-                images = drawn([s for own in tries for s in own], [row for row, own in zip(left, tries) for _ in own], i * rounds + k)
+                    tries = promising(tries, left)
+                images = drawn(tries, left, i * rounds + k)
                 for row, own, group in zip(left, tries, images.split(len(tries[0]))):
                     best[row] = _better(best.get(row), contest, group, own, prompts[row])
                 left = [row for row in left if _doubtful(best[row], contest)]
@@ -145,27 +159,6 @@ def best_batches(
             yield _chosen(list(best.values()), contest)
 
     return parts()
-
-
-def _promising(
-    model: Model,
-    contest: Contest,
-    tries: list[list[int]],
-    at: list[int],
-    prompts: Sequence[str],
-    options: Options,
-    cond: Condition,
-    precision: Precision | None,
-    batch: int,
-) -> list[list[int]]:
-    """The seeds of each row that look best after a part of their steps."""
-    rows = [row for row, own in zip(at, tries) for _ in own]
-    seen = glance(model, [s for own in tries for s in own], options, cond.map(lambda t: t[rows]), contest.glance, precision, batch)
-    best = []
-    for row, own, group in zip(at, tries, seen.split(len(tries[0]))):
-        order = fits(contest.judge, group, [prompts[row]])[:, 0].argsort(descending=True)[:FINISHED].tolist()
-        best.append([own[i] for i in sorted(order)])
-    return best
 
 
 def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:
