@@ -30,9 +30,9 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
 CAPTIONED = (  # kinds and recipes that learn from captions
-    *("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm"),
+    *("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm", "plan"),
 )
-READING = ("text",)  # recipes of kinds that are there already, but told by captions
+READING = ("text", "plan")  # recipes of kinds that are there already, but told by captions
 KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
 TAUGHT_BY = {
     "captioner": "caption",
@@ -53,8 +53,10 @@ BEGUN = {
     "codes": "vqvae",
     "codes-transformer": "vqvae",
     "dalle": "vqvae",
+    "plan": "text",
     "latent-diffusion": "autoencoder",
 }
+LED = {"plan": "caption"}  # recipes with a teacher of another kind, and of which recipe
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 
@@ -130,7 +132,7 @@ def captioned(source: str) -> str:
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
     name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in CAPTIONED else source
-    more = {"start": find(BEGUN[name])(source, known).model} if name in BEGUN else {}
+    more = {role: find(of[name])(source, known).model for role, of in (("start", BEGUN), ("teacher", LED)) if name in of}
     return find(name)(source, known, **more)
 
 

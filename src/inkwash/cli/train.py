@@ -29,6 +29,7 @@ def run(
     code: str | None,
     json: bool,
     start: str | None,
+    teacher: str | None = None,
 ) -> None:
     user_code(code)
     place, wishes = Path(out), pairs(settings)
@@ -37,7 +38,7 @@ def run(
     else:
         if recipe is None:
             raise ConfigError("Name a recipe, or your own FILE.py:FUNCTION: `inkwash show recipes` lists them.")
-        config = configure(recipe, data, steps, budget, wishes, console.print, start)
+        config = configure(recipe, data, steps, budget, wishes, console.print, start, teacher)
         if config.train.steps is None and config.train.budget is None:
             config = config.override({"train.budget": BUDGET})
     if dry_run:

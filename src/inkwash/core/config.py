@@ -43,6 +43,7 @@ OBJECTIVES = {
     "pcd": "inkwash.methods.rbm:PCDConfig",
     "likelihood": "inkwash.methods.autoregressive:LikelihoodConfig",
     "captioning": "inkwash.methods.captioner:CaptioningConfig",
+    "planning": "inkwash.methods.planning:PlanningConfig",
     "contrastive": "inkwash.methods.clip:ContrastiveConfig",
     "next-token": "inkwash.methods.dalle:NextTokenConfig",
     "stages": "inkwash.methods.text_lstm:StagesConfig",

@@ -80,6 +80,10 @@ class Model(nn.Module):
         """
         raise ConfigError(f"A {self.config.kind!r} model cannot be exported yet.")
 
+    def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a model that training begins from, made to fit this one: as they are, unless it can do more than that one."""
+        return tensors
+
     def check(self, cond: Condition) -> None:
         """Raise ConfigError where the condition holds what the model does not take, or lacks what it needs."""
         if extra := cond.names() - self.accepts:
@@ -283,6 +287,16 @@ class Captioner(ABC):
     @abstractmethod
     def caption(self, x: Tensor, rng: Rng, options: Options) -> list[Written]:
         """(N, C, H, W) to N texts. Row i depends on its image and its key only."""
+
+
+class Seer(ABC):
+    """One that tells what it sees in each place of a picture. grid: (H, W) of the places."""
+
+    grid: tuple[int, int]
+
+    @abstractmethod
+    def places(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to one vector a place, (N, P, D), row by row."""
 
 
 class Extractor(ABC):

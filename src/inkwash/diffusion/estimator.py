@@ -20,16 +20,21 @@ from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
 from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS
+from inkwash.nn.plan import spread
 
 LARGER = 8  # times the side of training, at most, without tiles: attention takes the fourth power of it
 
 
 class Told(NamedTuple):
-    """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any."""
+    """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any.
+
+    plan: (N, P, H, W), where the text wants things, for a model that makes one.
+    """
 
     label: Tensor | None = None
     context: Tensor | None = None
     mask: Tensor | None = None
+    plan: Tensor | None = None
 
     def beside(self, other: "Told") -> "Told":
         """The rows of both, the other's last."""
@@ -38,7 +43,8 @@ class Told(NamedTuple):
         most = max(self.mask.shape[1], other.mask.shape[1])
         context = torch.cat([F.pad(t.context, (0, 0, 0, most - t.mask.shape[1])) for t in (self, other)])
         mask = torch.cat([F.pad(t.mask, (0, most - t.mask.shape[1])) for t in (self, other)])
-        return Told(None if self.label is None else torch.cat([self.label, other.label]), context, mask)
+        label = None if self.label is None else torch.cat([self.label, other.label])
+        return Told(label, context, mask, None if self.plan is None else torch.cat([self.plan, other.plan]))
 
 
 class Estimator(Model, Sampler, Prompted):
@@ -53,14 +59,29 @@ class Estimator(Model, Sampler, Prompted):
         channels = self.space[0]
         self.path = PATHS[config.path]
         context = config.text.width if config.text else None
-        self.net = config.net.build(channels, channels * (1 + config.learned_variance), len(config.classes), context)
+        planned = config.plan.width if config.plan else 0
+        self.net = config.net.build(channels + planned, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
+        if config.plan and self.text is None:
+            raise ConfigError("model.plan is made of a text: this model reads none.")
+        self.plan = config.plan.build(context, self.space[1:]) if config.plan else None
         self._own: tuple[Any, ...] = (None,)
-        self._learnt = (self.net,) if self.text is None else (self.net, self.text)
+        self._learnt = tuple(part for part in (self.net, self.text, self.plan) if part is not None)
 
     def learnt(self) -> tuple[nn.Module, ...]:
         """What training changes: an auto-encoder stays as it is."""
         return self._learnt
+
+    def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those of a model without a plan fit one that has one: it begins as if there were none."""
+        if self.plan is None or any(name.startswith("plan.") for name in tensors):
+            return tensors
+        own = self.state_dict()
+        out = {name: value for name, value in own.items() if name.startswith("plan.")}
+        for name, value in tensors.items():
+            more = own[name].shape[1] - value.shape[1] if name in own and value.ndim == 4 else 0
+            out[name] = F.pad(value, (0, 0, 0, 0, 0, more)) if more == self.plan.width else value
+        return out
 
     def learn_only(self, part: nn.Module) -> Self:
         """Let training change this alone. Returns the model."""
@@ -79,7 +100,12 @@ class Estimator(Model, Sampler, Prompted):
         """For n rows. Where the condition has no text: `instead`."""
         if self.text is None:
             return Told(cond.label)
-        return Told(cond.label, *self.text(self.prompts(cond, n, instead)))
+        return self.read(cond.label, self.prompts(cond, n, instead))
+
+    def read(self, label: Tensor | None, tokens: Tensor) -> Told:
+        """What texts, int64 (N, L), and labels tell."""
+        context, mask = self.text(tokens)
+        return Told(label, context, mask, None if self.plan is None else self.plan(context, mask))
 
     def hears(self, batch: Batch, step: Step, dropout: float) -> Condition:
         """What rows of a batch come with while learning: one of its texts each, or its label, left out for about this share of rows."""
@@ -120,7 +146,10 @@ class Estimator(Model, Sampler, Prompted):
         """The network's prediction, and what it says of the variance. x: (N, C, H, W) at times t: (N,)."""
         a, s = self.levels_of(t)
         scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
-        out = self.net(x * scale, t, *told).float()
+        x = x * scale
+        if told.plan is not None:
+            x = torch.cat([x, spread(told.plan, x.shape[-2:]).to(x.dtype)], 1)  # (N, C + P, H, W)
+        out = self.net(x, t, told.label, told.context, told.mask).float()
         return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
 
     def levels_of(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,5 +320,5 @@ class _Estimate(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
-        told = Told(label) if tokens is None else Told(label, *self.model.text(tokens))
+        told = Told(label) if tokens is None else self.model.read(label, tokens)
         return self.model.estimate(x, t, told)[0]

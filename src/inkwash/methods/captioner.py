@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Captioner, Doubt, Judge, Model, Options, Written
+from inkwash.core.model import Captioner, Doubt, Judge, Model, Options, Seer, Written
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
@@ -68,7 +68,7 @@ class CaptionerConfig(ModelConfig):
         return ImageCaptioner(self)
 
 
-class ImageCaptioner(Model, Captioner, Judge):
+class ImageCaptioner(Model, Captioner, Judge, Seer):
     """A convolutional eye and a writer. As a judge: how likely it is that it would write a text."""
 
     Options = CaptionOptions

@@ -42,6 +42,7 @@ from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
 from inkwash.nn.frozen_text import FrozenTextConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
+from inkwash.nn.plan import PlanConfig
 from inkwash.nn.telling import Telling
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
@@ -54,7 +55,8 @@ class DiffusionConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`.
 
     data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
-    for a model that takes none. lora: rank of what is learnt of a trained model, 0 for all of it. options: this model's defaults.
+    for a model that takes none. plan: a map that is made of the text before all else (`nn/plan.py`), None for none. lora: rank of what is
+    learnt of a trained model, 0 for all of it. options: this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -66,6 +68,7 @@ class DiffusionConfig(ModelConfig):
     learned_variance: bool = False
     net: Net = UNetConfig()
     text: Annotated[TextConfig | FrozenTextConfig, Field(discriminator="kind")] | None = None
+    plan: PlanConfig | None = None
     lora: int = Field(0, ge=0)
     options: DiffusionOptions = DiffusionOptions()
 

@@ -37,6 +37,7 @@ RECIPES = {
     "gan": "inkwash.recipes.gan:gan",
     **{name: f"inkwash.recipes.gan:{name.replace('-', '_')}" for name in ("minimax", "cgan", "dcgan", "wgan", "wgan-gp", "acgan", "sagan")},
     "cyclegan": "inkwash.recipes.translate:cyclegan",
+    "plan": "inkwash.recipes.text:plan",
     "pix2pix": "inkwash.recipes.translate:pix2pix",
     "hmm": "inkwash.recipes.classical:hmm",
     "gmm": "inkwash.recipes.classical:gmm",

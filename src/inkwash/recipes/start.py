@@ -36,11 +36,12 @@ def configure(
     settings: dict[str, Any] | None = None,
     tell: Callable[[str], object] | None = None,
     start: str | Path | None = None,
+    teacher: str | Path | None = None,
 ) -> RunConfig:
     """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
 
     start: a run or model folder to begin from: its weights, its model where the recipe asks for one, its data where none are
-        named, prepared as for it unless said.
+        named, prepared as for it unless said. teacher: another, for a recipe in which one model teaches another.
     tell: hears what was decided for the person, as the size that images of mixed sizes become.
 
     Raises ConfigError for no data, or a setting that does not exist.
@@ -59,7 +60,7 @@ def configure(
         wished = View().override(view)
         source = open_source(data)
         known = facts(source, wished)
-        config = make(data, known, **begun(make, recipe, start))
+        config = make(data, known, **begun(make, recipe, "start", "--from", start), **begun(make, recipe, "teacher", "--teacher", teacher))
         if known.note and tell and config.data.view.size == (known.height, known.width):  # not where a recipe cuts its own pieces
             tell(known.note)
         validation = None if source.split in ("all", source.validation) else source.validation
@@ -67,6 +68,8 @@ def configure(
         settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings
     if start is not None:
         settings.setdefault("start", str(start))
+    if teacher is not None:
+        settings.setdefault("teacher", str(teacher))
     if steps is not None and budget is not None:
         raise ConfigError("Give --steps or --budget, not both.")
     if budget is not None:
@@ -76,14 +79,16 @@ def configure(
     return config.override(settings)
 
 
-def begun(make: Recipe, name: str, start: str | Path | None) -> dict[str, Any]:
-    """The model that a run begins from, for a recipe that asks for one or takes one. Raises ConfigError where none is named."""
-    wanted = inspect.signature(make).parameters.get("start")
-    if wanted is None or (start is None and wanted.default is None):
+def begun(make: Recipe, name: str, role: str, flag: str, folder: str | Path | None) -> dict[str, Any]:
+    """The model that a run begins from, or is taught by, for a recipe that asks for one or takes one. Raises ConfigError where none is
+    named."""
+    wanted = inspect.signature(make).parameters.get(role)
+    if wanted is None or (folder is None and wanted.default is None):
         return {}
-    if start is None:
-        raise ConfigError(f"The recipe {name!r} begins from a trained model: name its run with --from.")
-    return {"start": read_model_config(model_folder(start))}
+    if folder is None:
+        said = "begins from a trained model" if role == "start" else "takes a trained model as a teacher"
+        raise ConfigError(f"The recipe {name!r} {said}: name its run with {flag}.")
+    return {role: read_model_config(model_folder(folder))}
 
 
 def data_of(start: str | Path | None) -> str | None:
@@ -107,17 +112,18 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     start: str | Path | None = None,
+    teacher: str | Path | None = None,
 ) -> Path:
     """Train a recipe (by name, FILE.py:FUNCTION, or a whole RunConfig) on data into the folder `out`, and return the folder.
 
-    start: a run to begin from. With `resume` the configuration comes from the folder; steps or budget may be raised then, and
-    nothing else changed.
+    start: a run to begin from. teacher: one to be taught by. With `resume` the configuration comes from the folder; steps or budget may
+    be raised then, and nothing else changed.
     """
     if resume:
         return train_run(resumed(Path(out), steps, budget, settings, data), out, resume=True, quiet=quiet)
     if recipe is None:
         raise ConfigError("Name a recipe: see `inkwash show recipes`.")
-    return train_run(configure(recipe, data, steps, budget, settings, start=start), out, quiet=quiet)
+    return train_run(configure(recipe, data, steps, budget, settings, start=start, teacher=teacher), out, quiet=quiet)
 
 
 def resumed(

@@ -11,8 +11,10 @@ from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.dalle import DalleConfig, NextTokenConfig
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig, LatentConfig
+from inkwash.methods.planning import PlanningConfig
 from inkwash.methods.text_lstm import StagesConfig, TextLSTMConfig
 from inkwash.nn.grid_coder import GridConfig
+from inkwash.nn.plan import PlanConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
@@ -93,6 +95,20 @@ def _further(source: str, start: ModelConfig) -> RunConfig:
         model=model,
         objective=DenoisingConfig(mean=0.4, std=1.2) if start.kind == "latent" else DenoisingConfig(mean=0.0),
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
+    )
+
+
+def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) -> RunConfig:
+    """A text model learns where things go, from what a captioner, its teacher, sees in each place; then `text --from` it."""
+    if start.kind not in ("diffusion", "latent") or not isinstance(start.text, TextConfig):
+        raise ConfigError(f"The recipe 'plan' goes on with a diffusion model that learnt to read, not with a {start.kind!r} model.")
+    finest = 8 if start.kind == "latent" else min(start.shape[1:])
+    model = start if start.plan else start.model_copy(update={"plan": PlanConfig(stride=max(1, finest // 8))})
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
+        model=model,
+        objective=PlanningConfig(teacher=teacher),
+        train=TrainConfig(batch=64, optimizer="muon", lr=2e-3, warm_up=2000, decay=0.5, ema_share=0.01, samples=0),
     )
 
 

@@ -61,7 +61,8 @@ class TrainConfig(Config):
 class RunConfig(Config):
     """What a recipe returns: data, model, objective, training. start: a run or model folder whose weights training begins with.
 
-    part: the model's attribute that they are for, where they are not for all of it.
+    part: the model's attribute that they are for, where they are not for all of it. teacher: a run or model folder whose weights the
+    objective's teacher has, for an objective with one of another kind than the model.
     """
 
     data: DataConfig
@@ -70,3 +71,4 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
     start: str | None = None
     part: str | None = None
+    teacher: str | None = None

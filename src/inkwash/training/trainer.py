@@ -25,6 +25,7 @@ from inkwash.core.batch import Batch, Step
 from inkwash.core.device import choose_precision
 from inkwash.core.errors import ConfigError, TrainingError
 from inkwash.core.files import WEIGHTS, fill_state, load_tensors
+from inkwash.core.model import Model
 from inkwash.core.objective import Phase
 from inkwash.core.rng import Rng
 from inkwash.data import Dataset, Loader
@@ -41,7 +42,8 @@ from inkwash.training.muon import Muon, matrices
 def fill_from(model: nn.Module, start: str) -> None:
     """Take the weights of a run or model folder. Raises FileError where they are not this model's."""
     path = model_folder(start) / WEIGHTS
-    fill_state(model, with_missing(model, load_tensors(path)[0]), path)
+    tensors = load_tensors(path)[0]
+    fill_state(model, with_missing(model, model.adopted(tensors) if isinstance(model, Model) else tensors), path)
 
 
 @dataclass
@@ -85,6 +87,8 @@ class Trainer:
         if config.start and not resumed:
             fill_from(getattr(self.model, config.part) if config.part else self.model, config.start)
         self.objective = self.precision.place(config.objective.build(self.model).to(engine.device)).train()
+        if config.teacher and not resumed:
+            fill_from(self.objective.teacher, config.teacher)
         if self.objective.couples and self.train.accumulate > 1:
             raise ConfigError("Rows of a batch interact in this objective, so train.accumulate must be 1.")
         engine.same_everywhere([self.model, self.objective])
