@@ -6,7 +6,7 @@ import torch
 from inkwash.core.batch import Batch, Condition
 from inkwash.core.errors import ConfigError
 from inkwash.methods.captioner import CaptionerConfig
-from inkwash.methods.diffusion import DiffusionConfig
+from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
 from inkwash.methods.planning import PlanningConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.plan import PlanConfig
@@ -79,6 +79,16 @@ def test_the_plan_learns_which_of_two_things_is_on_which_side():
         assert loss < 0.2 * objective.loss("main", swapped, step_of(2))[0]
     for name, p in [*model.net.named_parameters(), *objective.teacher.named_parameters()]:
         assert torch.equal(p, before[name])
+
+
+def test_the_plan_stays_as_it_is_while_pictures_are_learnt():
+    model = built()
+    plain = batch_of(torch.randn(2, 3, 8, 8).clamp(-1, 1))
+    batch = Batch(plain.image, plain.cond, plain.index, [(p,) for p in PROMPTS])
+    objective = DenoisingConfig(label_dropout=0.0).build(model)
+    objective.loss("main", batch, step_of(2))[0].backward()
+    assert all(p.grad is None for p in model.plan.parameters())
+    assert not {id(p) for p in model.plan.parameters()} & {id(p) for p in objective.phases()[0].parameters()}
 
 
 @pytest.mark.parametrize(

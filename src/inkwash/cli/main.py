@@ -1,5 +1,6 @@
 """The command `inkwash`: verbs in four groups. Nothing heavy is imported before a verb needs it."""
 
+import gc
 import sys
 from typing import Annotated, Any
 
@@ -381,6 +382,7 @@ def main() -> None:
     """Run the command line. What a user can put right is one sentence and exit code 2."""
     from inkwash.core.errors import InkwashError
 
+    gc.set_threshold(100_000, 20, 20)  # importing torch makes a million objects that stay: looking through them takes a tenth of it
     try:
         app()
     except InkwashError as error:

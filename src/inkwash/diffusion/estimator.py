@@ -20,7 +20,6 @@ from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
 from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS
-from inkwash.nn.plan import spread
 
 LARGER = 8  # times the side of training, at most, without tiles: attention takes the fourth power of it
 
@@ -62,14 +61,14 @@ class Estimator(Model, Sampler, Prompted):
         planned = config.plan.width if config.plan else 0
         self.net = config.net.build(channels + planned, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
-        if config.plan and self.text is None:
-            raise ConfigError("model.plan is made of a text: this model reads none.")
-        self.plan = config.plan.build(context, self.space[1:]) if config.plan else None
+        if config.plan and getattr(config.text, "kind", None) != "own":
+            raise ConfigError("model.plan is made of a text that the model learnt to read: this one reads none, or by another's encoder.")
+        self.plan = config.plan.build(config.text.tokenizer, self.space[1:]) if config.plan else None
         self._own: tuple[Any, ...] = (None,)
-        self._learnt = tuple(part for part in (self.net, self.text, self.plan) if part is not None)
+        self._learnt = (self.net,) if self.text is None else (self.net, self.text)
 
     def learnt(self) -> tuple[nn.Module, ...]:
-        """What training changes: an auto-encoder stays as it is."""
+        """What training changes: an auto-encoder, and a plan, stay as they are."""
         return self._learnt
 
     def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -104,8 +103,11 @@ class Estimator(Model, Sampler, Prompted):
 
     def read(self, label: Tensor | None, tokens: Tensor) -> Told:
         """What texts, int64 (N, L), and labels tell."""
-        context, mask = self.text(tokens)
-        return Told(label, context, mask, None if self.plan is None else self.plan(context, mask))
+        if self.plan is None:
+            return Told(label, *self.text(tokens))
+        with torch.no_grad():
+            plan = self.plan(tokens)
+        return Told(label, *self.text(tokens), plan)
 
     def hears(self, batch: Batch, step: Step, dropout: float) -> Condition:
         """What rows of a batch come with while learning: one of its texts each, or its label, left out for about this share of rows."""
@@ -148,7 +150,9 @@ class Estimator(Model, Sampler, Prompted):
         scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
         x = x * scale
         if told.plan is not None:
-            x = torch.cat([x, spread(told.plan, x.shape[-2:]).to(x.dtype)], 1)  # (N, C + P, H, W)
+            same = told.plan.shape[-2:] == x.shape[-2:]
+            plan = told.plan if same else F.interpolate(told.plan, x.shape[-2:], mode="bilinear", align_corners=False)
+            x = torch.cat([x, plan.to(x.dtype)], 1)  # (N, C + P, H, W)
         out = self.net(x, t, told.label, told.context, told.mask).float()
         return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
 

@@ -2,8 +2,8 @@
 
     loss = E || head(plan(text)) - eye(image) ||^2,  over all places
 
-The eye is a trained captioner's: what it keeps of a place is what words are about. The text encoder learns along: it is this that teaches
-it what "left of" is. See `nn/plan.py` for why a denoiser alone does not.
+The eye is a trained captioner's: what it keeps of a place is what words are about. See `nn/plan.py` for why a denoiser alone does not
+learn what "left of" is.
 
 References: 1. Ramesh et al. 2022, Hierarchical Text-Conditional Image Generation (what a picture will be, told from its text, as a stage of
 its own; there one vector, here a map of means). 2. Romero et al. 2015, FitNets (a teacher's features as the goal).
@@ -35,7 +35,7 @@ class PlanningConfig(ObjectiveConfig):
 
 
 class Planning(Objective):
-    """The text encoder and the plan of a diffusion model learn; its network stays as it is."""
+    """The plan of a diffusion model learns; all else stays as it is."""
 
     def __init__(self, config: PlanningConfig, model: Model):
         super().__init__(config, model)
@@ -49,7 +49,7 @@ class Planning(Objective):
         self.head = nn.Linear(model.plan.width, self.teacher.config.d)
 
     def phases(self) -> list[Phase]:
-        return [Phase("main", (self.model.text, self.model.plan, self.head))]
+        return [Phase("main", (self.model.plan, self.head))]
 
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
@@ -58,7 +58,7 @@ class Planning(Objective):
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
             seen = self.teacher.places(batch.image)  # (N, P, D)
-        plan = self.model.learns(batch, step, self.config.label_dropout).plan
+        plan = self.model.plan(self.model.hears(batch, step, self.config.label_dropout).tokens)
         plan = F.interpolate(plan, self.teacher.grid, mode="area") if plan.shape[-2:] != self.teacher.grid else plan
         error = (self.head(plan.flatten(2).transpose(1, 2)).float() - seen).square().mean()
         return error, {"mse": error.detach()}

@@ -99,7 +99,10 @@ def _further(source: str, start: ModelConfig) -> RunConfig:
 
 
 def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) -> RunConfig:
-    """A text model learns where things go, from what a captioner, its teacher, sees in each place; then `text --from` it."""
+    """A text model learns where things go, from what a captioner, its teacher, sees in each place; then `text --from` it.
+
+    Raises ConfigError for a model that did not learn to read by itself.
+    """
     if start.kind not in ("diffusion", "latent") or not isinstance(start.text, TextConfig):
         raise ConfigError(f"The recipe 'plan' goes on with a diffusion model that learnt to read, not with a {start.kind!r} model.")
     finest = 8 if start.kind == "latent" else min(start.shape[1:])
