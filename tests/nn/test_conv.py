@@ -93,8 +93,10 @@ def test_narrow_maps_have_the_same_gradients(n, width):
                 y = conv(x)
         assert ("Narrow" in type(y.grad_fn).__name__) == (not plain)
         grads.append(torch.autograd.grad(y.float(), (x, conv.weight, conv.bias), dy))
-    for a, b in zip(*grads):
-        torch.testing.assert_close(a, b, atol=0.05, rtol=0.02)
+    with direct():
+        exact = torch.autograd.grad(conv(x), (x, conv.weight, conv.bias), dy)
+    for a, b, c in zip(*grads, exact):  # by length: some processors' own bf16 is ten percent off in single numbers
+        assert (a - c).norm() < 0.01 * c.norm() and (b - c).norm() < 0.05 * c.norm()
 
 
 def test_wide_maps_and_odd_batches_go_the_usual_way():
