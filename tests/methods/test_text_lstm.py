@@ -59,11 +59,10 @@ def test_learns_two_pictures_by_name():
     x[0, 0, :4] = -0.5
     rows, objective = Batch(x, Condition(), torch.arange(2), [("up",), ("black",)]), StagesConfig().build(model)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for k in range(600):
+    for k in range(1000):  # after 600 one processor's roundings leave a pixel .5 off
         optimizer.zero_grad()
         objective.loss("main", rows, step_of(2, seed=k))[0].backward()
         optimizer.step()
     with torch.no_grad():
         made = model.eval().sample(Rng([0, 1]), Condition(tokens=model.tokens(["up", "black"])), TextLSTMOptions(most=9))
-    off = (made - x).abs()
-    assert off.mean() < 0.08 and off.max() < 0.7, "and it stopped in time"  # a corner of an edge may be late: roundings decide
+    assert (made - x).abs().max() < 0.35, "and it stopped in time"

@@ -81,8 +81,9 @@ def test_images_lie_side_by_side_with_zeros_between():
 def test_narrow_maps_have_the_same_gradients(n, width):
     conv = layer(6, 5)
     g = torch.Generator().manual_seed(0)
-    x = torch.randn(n, 6, 5, width, generator=g).requires_grad_()
-    dy = torch.randn(n, 5, 5, width, generator=g)
+    # Whole numbers, whose sums bf16 holds exactly: in which order a processor adds them up does not matter.
+    x = torch.randint(-1, 2, (n, 6, 5, width), generator=g).float().requires_grad_()
+    dy = torch.randint(-1, 2, (n, 5, 5, width), generator=g).float()
     grads = []
     for plain in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -93,10 +94,8 @@ def test_narrow_maps_have_the_same_gradients(n, width):
                 y = conv(x)
         assert ("Narrow" in type(y.grad_fn).__name__) == (not plain)
         grads.append(torch.autograd.grad(y.float(), (x, conv.weight, conv.bias), dy))
-    with direct():
-        exact = torch.autograd.grad(conv(x), (x, conv.weight, conv.bias), dy)
-    for a, b, c in zip(*grads, exact):  # by length: some processors' own bf16 is ten percent off in single numbers
-        assert (a - c).norm() < 0.01 * c.norm() and (b - c).norm() < 0.05 * c.norm()
+    for a, b in zip(*grads):
+        torch.testing.assert_close(a, b, atol=0.05, rtol=0.02)
 
 
 def test_wide_maps_and_odd_batches_go_the_usual_way():
