@@ -11,6 +11,7 @@ learnt what "left of" means.
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 
@@ -26,12 +27,11 @@ from inkwash.inference.load import Loaded, load
 def opposite(source: ScenesSource, lang: str, n: int) -> tuple[list[int], list[str], list[str]]:
     """n scenes that state a relation, their captions, and the same with the opposite relation."""
     at, right, wrong = [], [], []
-    for i in range(len(source)):
-        scene = source.scene(i)
-        if scene.relation and len(at) < n:
-            at.append(i)
-            for texts, relation in ((right, scene.relation), (wrong, INVERSE[scene.relation])):
-                texts += captions(replace(scene, relation=relation), (lang,))
+    related = ((i, scene) for i in range(len(source)) if (scene := source.scene(i)).relation)
+    for i, scene in islice(related, n):
+        at.append(i)
+        for texts, relation in ((right, scene.relation), (wrong, INVERSE[scene.relation])):
+            texts += captions(replace(scene, relation=relation), (lang,))
     return at, right, wrong
 
 

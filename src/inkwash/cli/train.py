@@ -29,7 +29,7 @@ def run(
     code: str | None,
     json: bool,
     start: str | None,
-    teacher: str | None = None,
+    teacher: str | None,
 ) -> None:
     user_code(code)
     place, wishes = Path(out), pairs(settings)

@@ -59,6 +59,6 @@ class Planning(Objective):
         with torch.no_grad():
             seen = self.teacher.places(batch.image)  # (N, P, D)
         plan = self.model.plan(self.model.hears(batch, step, self.config.label_dropout).tokens)
-        plan = F.interpolate(plan, self.teacher.grid, mode="area") if plan.shape[-2:] != self.teacher.grid else plan
+        plan = F.adaptive_avg_pool2d(plan, self.teacher.grid)  # as it is, where the grids agree
         error = (self.head(plan.flatten(2).transpose(1, 2)).float() - seen).square().mean()
         return error, {"mse": error.detach()}

@@ -1,7 +1,7 @@
 """Where things go, from the text alone: a map with one vector a place, made before any picture is.
 
 A denoiser hears of a layout only where there is so much noise that little can be told from the picture, and there a relation between two
-things is worth less than a hundredth of the squared error: it learns colours and shapes, and leaves places to chance. A map of its own,
+things is worth a few hundredths of the squared error: it learns colours and shapes, and leaves places to chance. A map of its own,
 taught by what a captioner sees in each place (`methods/planning.py`), says it at once; the denoiser sees it beside its noisy picture, and
 leaves it as it is.
 

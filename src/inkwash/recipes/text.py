@@ -105,8 +105,8 @@ def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) ->
     """
     if start.kind not in ("diffusion", "latent") or not isinstance(start.text, TextConfig):
         raise ConfigError(f"The recipe 'plan' goes on with a diffusion model that learnt to read, not with a {start.kind!r} model.")
-    finest = 8 if start.kind == "latent" else min(start.shape[1:])
-    model = start if start.plan else start.model_copy(update={"plan": PlanConfig(stride=max(1, finest // 8))})
+    stride = 1 if start.kind == "latent" else max(1, min(start.shape[1:]) // 8)
+    model = start if start.plan else start.model_copy(update={"plan": PlanConfig(stride=stride)})
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
