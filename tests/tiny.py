@@ -27,12 +27,12 @@ from inkwash.training.run import open_data
 from inkwash.training.trainer import Trainer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-FITTED = ("gmm", "hmm")  # kinds that are fitted at once, and have no steps
+FITTED = ("eye", "gmm", "hmm")  # kinds that are fitted at once, and have no steps
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
 CAPTIONED = (  # kinds and recipes that learn from captions
-    *("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm", "plan"),
+    *("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm", "eye", "plan", "planned"),
 )
-READING = ("text", "plan")  # recipes of kinds that are there already, but told by captions
+READING = ("text", "planned")  # of kinds that are there already, but told by captions; "planned" draws after a plan
 KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
 TAUGHT_BY = {
     "captioner": "caption",
@@ -53,10 +53,11 @@ BEGUN = {
     "codes": "vqvae",
     "codes-transformer": "vqvae",
     "dalle": "vqvae",
-    "plan": "text",
+    "eye": "caption",
+    "plan": "eye",
     "latent-diffusion": "autoencoder",
 }
-LED = {"plan": "caption"}  # recipes with a teacher of another kind, and of which recipe
+LED = {"plan": "text"}  # recipes with a teacher of another kind, and of which recipe
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 
@@ -130,9 +131,12 @@ def captioned(source: str) -> str:
 
 
 def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
-    """A kind's recipe as it ships; one that begins from a trained model begins from an untrained diffusion model's configuration."""
+    """A kind's recipe as it ships; one that begins from a trained model begins from an untrained model's configuration."""
     name, source = TAUGHT_BY.get(kind, kind), captioned(source) if kind in CAPTIONED else source
-    more = {role: find(of[name])(source, known).model for role, of in (("start", BEGUN), ("teacher", LED)) if name in of}
+    if kind == "planned":
+        config = find("text")(source, known, plan=recipe_config("plan", source, known).model)
+        return config.override({"objective.planning": 1.0})  # so that all of it learns
+    more = {role: recipe_config(of[name], source, known).model for role, of in (("start", BEGUN), ("teacher", LED)) if name in of}
     return find(name)(source, known, **more)
 
 

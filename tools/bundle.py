@@ -1,11 +1,12 @@
 """Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
-    python tools/bundle.py RUN NAME [--bits 8] [--set options.steps=28] [--autoencoder RUN] [--judge NAME --of 8 --enough 3 --glance .3]
+    python tools/bundle.py RUN NAME [--bits 8] [--set options.steps=28] [--autoencoder RUN] [--plan RUN]
+        [--judge NAME --of 8 --enough 3 --plans]
 
 It is loaded by its name wherever a run can be named. --set: a default of its own that sampling asks for. --autoencoder: another one than
 the model has, with the same latents and a better decoder. --judge: which model of the package chooses its drawings, unless said, out of
-how many, and by how many nats it may doubt a word and still be content with fewer; --glance: after which share of the steps it looks at
-drawings, of which only the best are finished.
+how many, and by how many nats it may doubt a word and still be content with fewer; --plans: it reads plans first, and pictures are drawn after
+the best of them only. --plan: another plan than the model's, of the same eye.
 
 The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence, cost, measured figures, the command that trained it.
 """
@@ -34,7 +35,8 @@ def main() -> None:
     parser.add_argument("--judge")
     parser.add_argument("--of", type=int, default=8)
     parser.add_argument("--enough", type=float)
-    parser.add_argument("--glance", type=float)
+    parser.add_argument("--plans", action="store_true")
+    parser.add_argument("--plan")
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
     tensors, _ = load_tensors(source / WEIGHTS)
@@ -42,12 +44,15 @@ def main() -> None:
     if args.autoencoder:
         better, _ = load_tensors(model_folder(args.autoencoder) / WEIGHTS)
         tensors |= {f"autoencoder.{name}": t for name, t in better.items()}
+    if args.plan:
+        better, _ = load_tensors(model_folder(args.plan) / WEIGHTS)
+        tensors |= {f"plan.{name}": t for name, t in better.items()}
     target.mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, config.to_json())
     write_text(target / CONFIG, config.to_json())
     if args.judge:
-        write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of, "enough": args.enough, "glance": args.glance}))
+        write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of, "enough": args.enough, "plans": args.plans}))
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from inkwash.core.batch import Condition
-from inkwash.core.model import Doubt, Judge
-from inkwash.inference.draw import draw, glance
-from inkwash.inference.judge import BEGUN, FINISHED, ROUND, Contest, best_batches, drawings, fits
+from inkwash.core.errors import ConfigError
+from inkwash.core.model import Doubt, Seer
+from inkwash.inference.draw import draw, foreseen
+from inkwash.inference.judge import PAINTED, PLANS, ROUND, Contest, best_batches, drawings, fits, foretold
 from tiny import run_config, stir_, write_npz
 
 
-class Critic(torch.nn.Module, Judge):
+class Critic(torch.nn.Module, Seer):
     """Likes what is bright, and doubts what is not bright enough."""
 
     def __init__(self, shape, bar: float):
@@ -19,6 +20,9 @@ class Critic(torch.nn.Module, Judge):
 
     def agreement(self, x, texts):
         return x.mean((1, 2, 3))[:, None].expand(-1, len(texts))
+
+    def foretold(self, features, texts):
+        return features.mean((1, 2, 3))[:, None].expand(-1, len(texts))
 
     def doubt(self, x, text):
         return Doubt((self.bar - x.mean()).item(), text.split()[-1])
@@ -65,25 +69,40 @@ def test_without_a_bar_everything_is_drawn_and_nothing_doubted(model):
     assert all(seed in drawings(seed % 10**9, 3) and word == "" for seed, _, word in chosen)
 
 
-def test_after_a_glance_only_the_most_promising_are_finished(model):
-    seeds, options = [3, 4], model.default_options().override({"steps": 2, "guidance": 1.0})
-    critic = Critic(model.config.shape, 9.0)
-    images, chosen = contested(model, Contest(critic, BEGUN, None, 0.5), seeds)
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory):
+    torch.manual_seed(0)
+    model = run_config("planned", write_npz(tmp_path_factory.mktemp("data") / "a.npz")).model.build().eval()
+    stir_(model, 0.3)
+    return model
+
+
+def test_where_the_judge_reads_plans_only_after_the_best_of_them_a_picture_is_drawn(planner):
+    seeds, options = [3, 4], planner.default_options().override({"steps": 2, "guidance": 1.0})
+    critic = Critic(planner.config.shape, 9.0)
+    images, chosen = contested(planner, Contest(critic, PLANS, None, True), seeds)
     for seed, image, (kept, _, _) in zip(seeds, images, chosen):
-        own, cond = drawings(seed, BEGUN), Condition(tokens=model.tokens(["a picture number 3"]).expand(BEGUN, -1))
-        early = fits(critic, glance(model, own, options, cond, 0.5), ["x"])[:, 0]
-        whole = draw(model, own, options, cond=cond)
-        promising = early.argsort(descending=True)[:FINISHED]
-        best = max(promising.tolist(), key=lambda i: fits(critic, whole, ["x"])[i, 0])
+        own, cond = drawings(seed, PLANS), Condition(tokens=planner.tokens(["a picture number 3"]).expand(PLANS, -1))
+        fit = foretold(critic, foreseen(planner, own, options, cond), "x")
+        whole = draw(planner, own, options, cond=cond)
+        best = max(fit.argsort(descending=True)[:PAINTED].tolist(), key=lambda i: fits(critic, whole, ["x"])[i, 0])
         assert kept == own[best]
         torch.testing.assert_close(image, whole[best], atol=1e-3, rtol=0)
 
 
-def test_a_glance_sees_what_the_first_steps_lead_to_and_takes_no_more(model):
-    options, cond = model.default_options().override({"steps": 4, "guidance": 1.0}), Condition(tokens=model.tokens(["a picture"]))
-    whole = draw(model, [7], options, cond=cond)
-    steps = []
-    real, model.net.forward = model.net.forward, lambda *a, **k: steps.append(1) or real(*a, **k)
-    early = glance(model, [7], options, cond, 0.5)
-    model.net.forward = real
-    assert len(steps) == 2 and early.shape == whole.shape and not torch.equal(early, whole)
+def test_what_is_foreseen_is_the_plan_that_a_picture_of_that_seed_is_drawn_after(planner):
+    options, cond = planner.default_options().override({"steps": 2}), Condition(tokens=planner.tokens(["a", "b"]))
+    seen, latents = [], planner.plan.latents
+    planner.plan.latents = lambda *args: seen.append(latents(*args)) or seen[-1]
+    features = foreseen(planner, [7, 8], options, cond)
+    draw(planner, [7, 8], options, cond=cond)
+    del planner.plan.latents
+    torch.testing.assert_close(seen[0], seen[1])
+    torch.testing.assert_close(features, planner.plan.autoencoder.features(seen[0]))
+
+
+def test_a_judge_without_an_eye_and_a_model_without_a_plan_are_refused(model, planner):
+    with pytest.raises(ConfigError, match="no plan"):
+        foreseen(model, [1], model.default_options(), Condition(tokens=model.tokens(["a"])))
+    with pytest.raises(ConfigError, match="does not read plans"):
+        foretold(planner, torch.zeros(1, 2, 1, 1), "a")

@@ -268,7 +268,7 @@ class TestGradients:
         t.clock.step = 2  # of 4: weights that rise from zero have risen
         for phase in t.phases:
             seen |= {n for n, g in named_gradients(t, phase, t.loader.batch_at(0)).items() if g.abs().max() > 0}
-        frozen = ("model.autoencoder.", "model.net.", "model.text.") if kind == "plan" else ("model.autoencoder.",)
+        frozen = ("model.autoencoder.", "model.plan.autoencoder.")
         assert {n for n in t.names.values() if n.startswith("model.") and not n.startswith(frozen)} <= seen
 
     def test_the_penalty_alone_leaves_no_phase_without_gradient(self, kind, source):

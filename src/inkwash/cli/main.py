@@ -75,6 +75,7 @@ def train(
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of a time.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A run or model folder to begin from.", show_default=False)] = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="A run or model folder to be taught by.", show_default=False)] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="A run or model folder to draw after.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and what it costs, and stop.")] = False,
     code: Code = None,
@@ -84,7 +85,7 @@ def train(
     from inkwash.cli.train import run
 
     settings = [*(setting or []), *([f"data.beside={data_b}"] if data_b else [])]
-    run(recipe, data, out, settings, budget, steps, resume, dry_run, code, json, start, teacher)
+    run(recipe, data, out, settings, budget, steps, resume, dry_run, code, json, start, teacher, plan)
 
 
 @app.command(rich_help_panel=MAKE)

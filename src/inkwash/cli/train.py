@@ -30,6 +30,7 @@ def run(
     json: bool,
     start: str | None,
     teacher: str | None,
+    plan: str | None,
 ) -> None:
     user_code(code)
     place, wishes = Path(out), pairs(settings)
@@ -38,7 +39,7 @@ def run(
     else:
         if recipe is None:
             raise ConfigError("Name a recipe, or your own FILE.py:FUNCTION: `inkwash show recipes` lists them.")
-        config = configure(recipe, data, steps, budget, wishes, console.print, start, teacher)
+        config = configure(recipe, data, steps, budget, wishes, console.print, start, teacher, plan)
         if config.train.steps is None and config.train.budget is None:
             config = config.override({"train.budget": BUDGET})
     if dry_run:

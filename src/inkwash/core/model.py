@@ -233,6 +233,10 @@ class Encoding(ABC):
     def to_latent(self, image: Tensor) -> Tensor:
         """(N, C, H, W) to (N, ...), without gradients; each row by itself."""
 
+    def encoded(self, image: Tensor) -> Tensor:
+        """All that is worked out once of images, (N, C, H, W) to (N, ...): what becomes a batch's `latent`."""
+        return self.to_latent(image)
+
     def latent(self, batch: Batch) -> Tensor:
         """(N, ...) of a batch."""
         return self.to_latent(batch.image) if batch.latent is None else batch.latent
@@ -289,16 +293,6 @@ class Captioner(ABC):
         """(N, C, H, W) to N texts. Row i depends on its image and its key only."""
 
 
-class Seer(ABC):
-    """One that tells what it sees in each place of a picture. grid: (H, W) of the places."""
-
-    grid: tuple[int, int]
-
-    @abstractmethod
-    def places(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to one vector a place, (N, P, D), row by row."""
-
-
 class Extractor(ABC):
     """A model that maps images to feature vectors."""
 
@@ -324,6 +318,14 @@ class Judge(ABC):
     def doubt(self, x: Tensor, text: str) -> Doubt | None:
         """Of one image (C, H, W); None from a judge that does not look at words one by one."""
         return None
+
+
+class Seer(Judge):
+    """A judge whose eye sees features, by which it can read a plan."""
+
+    @abstractmethod
+    def foretold(self, features: Tensor, texts: SequenceOf[str]) -> Tensor:
+        """`agreement` with what its eye would see: features (N, F, h, w) and M texts to (N, M)."""
 
 
 class Aligner(Judge):

@@ -18,6 +18,7 @@ from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
 from inkwash.diffusion.likelihood import learned_log_var, posterior
 from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
+from inkwash.diffusion.plans import beside, build_plan, drawn, taught, widened
 from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS
 
@@ -27,7 +28,7 @@ LARGER = 8  # times the side of training, at most, without tiles: attention take
 class Told(NamedTuple):
     """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any.
 
-    plan: (N, P, H, W), where the text wants things, for a model that makes one.
+    plan: (N, P, H, W), what shall be where, for a model that has one (`plans.py`).
     """
 
     label: Tensor | None = None
@@ -43,7 +44,12 @@ class Told(NamedTuple):
         context = torch.cat([F.pad(t.context, (0, 0, 0, most - t.mask.shape[1])) for t in (self, other)])
         mask = torch.cat([F.pad(t.mask, (0, most - t.mask.shape[1])) for t in (self, other)])
         label = None if self.label is None else torch.cat([self.label, other.label])
-        return Told(label, context, mask, None if self.plan is None else torch.cat([self.plan, other.plan]))
+        some = other.plan if self.plan is None else self.plan
+        if some is None:
+            return Told(label, context, mask)
+        none = torch.zeros_like(some[:1])
+        plans = [none.expand(len(t.mask), -1, -1, -1) if t.plan is None else t.plan for t in (self, other)]
+        return Told(label, context, mask, torch.cat(plans))
 
 
 class Estimator(Model, Sampler, Prompted):
@@ -58,12 +64,10 @@ class Estimator(Model, Sampler, Prompted):
         channels = self.space[0]
         self.path = PATHS[config.path]
         context = config.text.width if config.text else None
-        planned = config.plan.width if config.plan else 0
-        self.net = config.net.build(channels + planned, channels * (1 + config.learned_variance), len(config.classes), context)
+        self.plan = build_plan(config)
+        self.planned = self.plan.space[0] if self.plan else 0  # channels
+        self.net = config.net.build(channels + self.planned, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
-        if config.plan and getattr(config.text, "kind", None) != "own":
-            raise ConfigError("model.plan is made of a text that the model learnt to read: this one reads none, or by another's encoder.")
-        self.plan = config.plan.build(config.text.tokenizer, self.space[1:]) if config.plan else None
         self._own: tuple[Any, ...] = (None,)
         self._learnt = (self.net,) if self.text is None else (self.net, self.text)
 
@@ -72,15 +76,9 @@ class Estimator(Model, Sampler, Prompted):
         return self._learnt
 
     def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Those of a model without a plan fit one that has one: it begins as if there were none."""
         if self.plan is None or any(name.startswith("plan.") for name in tensors):
             return tensors
-        own = self.state_dict()
-        out = {name: value for name, value in own.items() if name.startswith("plan.")}
-        for name, value in tensors.items():
-            more = own[name].shape[1] - value.shape[1] if name in own and value.ndim == 4 else 0
-            out[name] = F.pad(value, (0, 0, 0, 0, 0, more)) if more == self.plan.width else value
-        return out
+        return widened(self.state_dict(), tensors, self.planned)
 
     def learn_only(self, part: nn.Module) -> Self:
         """Let training change this alone. Returns the model."""
@@ -103,11 +101,7 @@ class Estimator(Model, Sampler, Prompted):
 
     def read(self, label: Tensor | None, tokens: Tensor) -> Told:
         """What texts, int64 (N, L), and labels tell."""
-        if self.plan is None:
-            return Told(label, *self.text(tokens))
-        with torch.no_grad():
-            plan = self.plan(tokens)
-        return Told(label, *self.text(tokens), plan)
+        return Told(label, *self.text(tokens))
 
     def hears(self, batch: Batch, step: Step, dropout: float) -> Condition:
         """What rows of a batch come with while learning: one of its texts each, or its label, left out for about this share of rows."""
@@ -117,9 +111,13 @@ class Estimator(Model, Sampler, Prompted):
         tokens = self.tokens(step.texts(batch.text, dropout)).to(self.device)
         return Condition(label=label if self.config.classes else None, tokens=tokens)
 
-    def learns(self, batch: Batch, step: Step, dropout: float) -> Told:
-        """What the rows of a batch are told while learning: `hears`, read."""
-        return self.told(self.hears(batch, step, dropout), len(batch))
+    def learns(self, batch: Batch, step: Step, dropout: float, noise: float = 0.0) -> Told:
+        """What the rows of a batch are told while learning: `hears`, read, and plans with noise of up to this share."""
+        told = self.told(self.hears(batch, step, dropout), len(batch))
+        if self.plan is None:
+            return told
+        heard = told.mask.sum(1) > 1  # more than the end
+        return told._replace(plan=taught(self.plan_latent(batch), heard, step, noise, dropout))
 
     def nothing(self, n: int, instead: str = "") -> Told:
         """For n rows: the null class, and the text that stands for none."""
@@ -136,6 +134,11 @@ class Estimator(Model, Sampler, Prompted):
         """`to_latent` of a batch's images; a latent model may know it already."""
         return self.to_latent(batch.image)
 
+    def plan_latent(self, batch: Batch) -> Tensor:
+        """The plans that a batch's images would have, (N, P, h, w); a latent model may know them already."""
+        with torch.no_grad():
+            return self.plan.to_latent(batch.image)
+
     def from_latent(self, x: Tensor) -> Tensor:
         """The inverse of `to_latent`: images in [-1, 1]."""
         return x.clamp(-1, 1)
@@ -149,10 +152,8 @@ class Estimator(Model, Sampler, Prompted):
         a, s = self.levels_of(t)
         scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
         x = x * scale
-        if told.plan is not None:
-            same = told.plan.shape[-2:] == x.shape[-2:]
-            plan = told.plan if same else F.interpolate(told.plan, x.shape[-2:], mode="bilinear", align_corners=False)
-            x = torch.cat([x, plan.to(x.dtype)], 1)  # (N, C + P, H, W)
+        if self.plan is not None:
+            x = beside(x, told.plan, self.planned)
         out = self.net(x, t, told.label, told.context, told.mask).float()
         return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
 
@@ -187,6 +188,8 @@ class Estimator(Model, Sampler, Prompted):
         options.refuse_idle(cond, self.accepts, "repaint" if repainted else "solver")
         if options.grid == "own" and options.steps > POINTS:
             raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
+        if self.plan is not None and options.tile:
+            raise ConfigError("A picture that is drawn after a plan cannot be drawn tile by tile.")
         most = [side * LARGER for side in self.config.shape[1:]]
         if options.size and not options.tile and any(side > limit for side, limit in zip(options.size, most)):
             said = f"{options.size[1]} x {options.size[0]} is not possible at once: at most {most[1]} x {most[0]}"
@@ -200,9 +203,11 @@ class Estimator(Model, Sampler, Prompted):
         if options.solver == "ddpm" and self.config.learned_variance and options.tile:
             raise ConfigError("A learned variance cannot be drawn tile by tile: use another solver, or no tiles.")
 
-    def asked(self, cond: Condition, n: int, options: DiffusionOptions, shares: dict[float, Tensor] | None = None) -> Denoiser:
+    def asked(
+        self, cond: Condition, n: int, options: DiffusionOptions, shares: dict[float, Tensor] | None = None, plan: Tensor | None = None
+    ) -> Denoiser:
         """The denoiser of n rows with everything that the options ask for."""
-        told = self.told(cond, n)
+        told = self.told(cond, n)._replace(plan=plan)
         denoise = self.denoiser(told, shares)
         if self.branches(options) == 2 and (cond.label is not None or cond.tokens is not None):
             both = self.denoiser(told.beside(self.nothing(n, options.negative)), shares)
@@ -239,26 +244,39 @@ class Estimator(Model, Sampler, Prompted):
 
     def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         self.refuse(options, cond)
+        height, width = (None, None) if cond.image is None else cond.image.shape[-2:]
+        image = self.from_latent(self.latents(rng, cond, options, on_step))[..., :height, :width]
+        if cond.mask is None:
+            return image
+        return cond.image + cond.mask * (image - cond.image)  # known pixels come back bit by bit
+
+    def latents(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+        """What `sample` makes images of, (N, C, H, W) where diffusion happens."""
+        plan, grid = None, self.grid(options)
+        if self.plan is not None and cond.tokens is not None:
+            plan, on_step = drawn(self.plan, rng, cond, options, on_step, len(grid) - 1)
         given, mask = None if cond.image is None else self.to_latent(cond.image), None
         if cond.mask is not None:  # whatever holds a pixel to be made is made
             mask = cond.mask if given.shape[-2:] == cond.mask.shape[-2:] else F.adaptive_max_pool2d(cond.mask, given.shape[-2:])
         repainted = mask is not None and options.rounds > 0
         shape = (self.space[0], *(self.sides(options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
         shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
-        denoise, grid = self.asked(cond, len(rng), options, shares), self.grid(options)
+        denoise = self.asked(cond, len(rng), options, shares, plan)
         noise = lambda: rng.normal(*shape)  # noqa: E731
         _, a, s = grid[0]
         x = s * noise()  # (N, C, H, W)
         if given is not None and options.strength < 1:
             x = a * given + x
-        height, width = (None, None) if given is None else cond.image.shape[-2:]
-        if mask is None:
-            return self.from_latent(self.walk(denoise, x, grid, rng, options, shares, on_step))[..., :height, :width]
         if repainted:
-            x = repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
-        else:
-            x = self.walk(keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
-        return cond.image + cond.mask * (self.from_latent(x)[..., :height, :width] - cond.image)  # known pixels come back bit by bit
+            return repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
+        return self.walk(denoise if mask is None else keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
+
+    def foresee(self, rng: Rng, cond: Condition, options: DiffusionOptions) -> Tensor:
+        """The features of an eye that the plans of these rows stand for, (N, F, h, w). Raises ConfigError where it plans otherwise."""
+        features = getattr(getattr(self.plan, "autoencoder", None), "features", None)
+        if features is None or cond.tokens is None:
+            raise ConfigError("This model has no plan that a judge could read: model.plan is one among the features of an 'eye'.")
+        return features(drawn(self.plan, rng, cond, options, None, 0)[0])
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
         """The solver that the options name, with what it takes."""
@@ -285,7 +303,8 @@ class Estimator(Model, Sampler, Prompted):
     def evaluations(self, options: DiffusionOptions) -> int:
         """Of the whole image, or of each tile."""
         (low, high), times = options.interval, self.times(options)
-        return len(times) + (sum(low <= t <= high for t in times) if self.branches(options) == 2 else 0)
+        planning = self.plan.evaluations(self.plan.default_options()) if self.plan else 0
+        return len(times) + (sum(low <= t <= high for t in times) if self.branches(options) == 2 else 0) + planning
 
     def times(self, options: DiffusionOptions) -> list[float]:
         """When the solver asks for an estimate."""
@@ -298,6 +317,7 @@ class Estimator(Model, Sampler, Prompted):
         x = torch.zeros(2, *self.space, device=self.device)
         label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
         tokens = {} if self.text is None else {"tokens": self._filled(self.tokens(["a", "a"])).to(self.device)}
+        tokens |= {"plan": torch.zeros(2, *self.plan.space, device=self.device)} if self.plan else {}
         return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label, **tokens}
 
     def _filled(self, tokens: Tensor) -> Tensor:
@@ -323,6 +343,8 @@ class _Estimate(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
-        told = Told(label) if tokens is None else self.model.read(label, tokens)
+    def forward(
+        self, x: Tensor, t: Tensor, label: Tensor | None = None, tokens: Tensor | None = None, plan: Tensor | None = None
+    ) -> Tensor:
+        told = Told(label) if tokens is None else self.model.read(label, tokens)._replace(plan=plan)
         return self.model.estimate(x, t, told)[0]

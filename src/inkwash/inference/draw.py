@@ -1,6 +1,6 @@
 """From seeds to images, in batches: the one place where a model is sampled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from inkwash.core.batch import Condition
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Model, OnStep, Options, Sampler, watched
+from inkwash.core.model import Model, OnStep, Options, Sampler
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset
 
@@ -88,34 +88,16 @@ def _made(
     return images.float().cpu() if precision else images.cpu()
 
 
-class _Glanced(Exception):
-    """Carries images out of a sampler that is not needed any further."""
-
-
-def glance(
-    model: Model, seeds: Sequence[int], options: Options, cond: Condition, share: float, precision: Precision | None = None, batch: int = 64
+def foreseen(
+    model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None = None, batch: int = 64
 ) -> Tensor:
-    """What the images of these seeds are going to be, as far as a sampler knows after this share of its steps: (N, C, H, W).
-
-    The whole images from a sampler that shows nothing while it works.
-    """
-    batch = min(batch, model.at_once)
-    starts = range(0, len(seeds), batch)
-    return torch.cat([_glanced(model, seeds[i : i + batch], options, cond[i : i + batch], share, precision) for i in starts])
-
-
-def _glanced(model: Model, seeds: Sequence[int], options: Options, cond: Condition, share: float, precision: Precision | None) -> Tensor:
-    shown: list[Callable[[], Tensor]] = []
-
-    def count(done: int, total: int) -> None:
-        if shown and done >= share * total:
-            raise _Glanced(shown[-1]())
-
-    try:
-        with watched(shown.append):
-            return _made(model, seeds, options, cond, precision, count)
-    except _Glanced as glanced:
-        return glanced.args[0].float().cpu()
+    """What an eye is going to see in the images of these seeds, as far as a planner knows: features (N, F, h, w)."""
+    parts = []
+    for i in range(0, len(seeds), batch := min(batch, model.at_once)):
+        with torch.no_grad(), nullcontext() if precision is None else precision.autocast(model.device):
+            rng = image_rng(seeds[i : i + batch], model.device)
+            parts.append(model.foresee(rng, cond[i : i + batch].to(model.device), options).float().cpu())
+    return torch.cat(parts)
 
 
 def stage(on_step: OnStep | None, i: int, count: int) -> OnStep | None:

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from inkwash.core.batch import Condition
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Doubt, Judge, Model, OnStep, Options
-from inkwash.inference.draw import draw, draw_batches, glance, stage
+from inkwash.core.model import Doubt, Judge, Model, OnStep, Options, Seer
+from inkwash.inference.draw import draw, draw_batches, foreseen, stage
 from inkwash.metrics.features.base import to_rgb
 
 ROUND = 4  # drawings of a picture between two looks of a judge that may be content
-BEGUN, FINISHED = 8, 2  # of a round with a glance: what a picture will be of is settled early, and most of its cost comes after
+PLANS, PAINTED = 8, 2  # of a round in which the judge reads plans first: how many, and how many of them are drawn after
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
@@ -60,6 +60,14 @@ def fits(model: Model, images: Tensor, texts: Sequence[str], batch: int = 128) -
     return torch.cat([judge.agreement(part.to(device), texts).cpu() for part in as_judge_sees(model, images).split(batch)])
 
 
+@torch.no_grad()
+def foretold(model: Model, features: Tensor, text: str) -> Tensor:
+    """How well plans' features (N, F, h, w) fit a text: (N,). Raises ConfigError for a judge that has no eye of such features."""
+    if not isinstance(model, Seer):
+        raise ConfigError(f"A {model.config.kind!r} model does not read plans; a 'captioner' does.")
+    return model.foretold(features.to(model.device), [text])[:, 0].cpu()
+
+
 def as_judge_sees(model: Model, images: Tensor) -> Tensor:
     """Images (N, C, H, W) with the judge's channels, on white where they are transparent, and of its size."""
     channels, *size = model.config.shape
@@ -80,19 +88,18 @@ def drawings(seed: int, of: int) -> list[int]:
 @dataclass(frozen=True)
 class Contest:
     """Of `of` drawings the judge keeps one. enough: it is content where it doubts no word by more nats than that, and no more is drawn;
-    None: all are drawn. glance: share of the steps after which it looks at drawings, and only the best of each round are finished; None:
-    all are."""
+    None: all are drawn. plans: it reads the model's plans first, and only after the best of each round a picture is drawn."""
 
     judge: Model
     of: int
     enough: float | None = None
-    glance: float | None = None
+    plans: bool = False
 
     @property
     def round(self) -> int:
         """Drawings at once."""
-        if self.glance is not None:
-            return min(BEGUN, self.of)
+        if self.plans:
+            return min(PLANS, self.of)
         return self.of if self.enough is None else min(ROUND, self.of)
 
 
@@ -131,11 +138,11 @@ def best_batches(
         return [s for own in tries for s in own], cond.map(lambda t: t[each])
 
     def promising(tries: list[list[int]], at: list[int]) -> list[list[int]]:
-        """The seeds of each row whose drawings look best after a share of their steps."""
+        """The seeds of each row whose plans fit best."""
         many, told = spread(tries, at)
-        seen = glance(model, many, options, told, contest.glance, precision, batch).split(len(tries[0]))
-        scores = [fits(contest.judge, group, [prompts[row]])[:, 0] for row, group in zip(at, seen)]
-        return [[own[i] for i in sorted(f.topk(min(FINISHED, len(own))).indices.tolist())] for own, f in zip(tries, scores)]
+        features = foreseen(model, many, options, told, precision, batch).split(len(tries[0]))
+        scores = [foretold(contest.judge, group, prompts[row]) for row, group in zip(at, features)]
+        return [[own[i] for i in sorted(f.topk(min(PAINTED, len(own))).indices.tolist())] for own, f in zip(tries, scores)]
 
     def drawn(tries: list[list[int]], at: list[int], k: int) -> Tensor:
         """k: which round of all it is."""
@@ -148,7 +155,7 @@ def best_batches(
             left = list(range(start, min(start + rows, len(seeds))))
             for k in range(rounds):
                 tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
-                if contest.glance is not None:
+                if contest.plans:
                     tries = promising(tries, left)
                 images = drawn(tries, left, i * rounds + k)
                 for row, own, group in zip(left, tries, images.split(len(tries[0]))):

@@ -28,19 +28,20 @@ DRAWINGS = 8  # that a judge chooses from, unless said
 
 
 class Advice(NamedTuple):
-    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, and when it looks (`Contest`)."""
+    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, and whether plans are read first
+    (`Contest`)."""
 
     model: Path
     of: int
     enough: float | None = None
-    glance: float | None = None
+    plans: bool = False
 
 
 class _AdviceFile(Config):
     model: str
     of: int = Field(ge=1)
     enough: float | None = None
-    glance: float | None = Field(None, gt=0, lt=1)
+    plans: bool = False
 
 
 @dataclass
@@ -179,7 +180,7 @@ class Loaded:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.advised.glance)
+        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.advised.plans)
         return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
@@ -241,10 +242,10 @@ def _advice(path: Path) -> Advice | None:
         told = _AdviceFile.parse(read_json(path))
     except ConfigError:
         raise FileError(
-            f"{path} is damaged: it says who judges, out of how many drawings, which doubts end it, and when it looks."
+            f"{path} is damaged: it says who judges, out of how many drawings, which doubts end it, and whether plans are read first."
         ) from None
     beside = path.parent.parent / told.model
-    return Advice(beside if beside.exists() else Path(told.model), told.of, told.enough, told.glance)
+    return Advice(beside if beside.exists() else Path(told.model), told.of, told.enough, told.plans)
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:

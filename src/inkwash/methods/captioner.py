@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Captioner, Doubt, Judge, Model, Options, Seer, Written
+from inkwash.core.model import Captioner, Doubt, Model, Options, Seer, Written
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
@@ -68,7 +68,7 @@ class CaptionerConfig(ModelConfig):
         return ImageCaptioner(self)
 
 
-class ImageCaptioner(Model, Captioner, Judge, Seer):
+class ImageCaptioner(Model, Captioner, Seer):
     """A convolutional eye and a writer. As a judge: how likely it is that it would write a text."""
 
     Options = CaptionOptions
@@ -87,8 +87,11 @@ class ImageCaptioner(Model, Captioner, Judge, Seer):
 
     def places(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to one vector a place, (N, P, D), which says where it is."""
-        seen = self.eye(x).flatten(2).transpose(1, 2)
-        return self.norm(full(seen) + positions(*self.grid, self.config.d, x.device))
+        return self._placed(self.eye(x))
+
+    def _placed(self, features: Tensor) -> Tensor:
+        seen = features.flatten(2).transpose(1, 2)
+        return self.norm(full(seen) + positions(*self.grid, self.config.d, features.device))
 
     def scores(self, x: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
         """Of every token of texts after those before it: (N, L, K), and where it looked, (N, L, P)."""
@@ -100,10 +103,15 @@ class ImageCaptioner(Model, Captioner, Judge, Seer):
 
     def agreement(self, x: Tensor, texts: Sequence[str]) -> Tensor:
         """log p(text | image), in nats. Between texts of one image it also weighs how usual a text is."""
-        places, columns = self.places(x), []
+        return self.foretold(self.eye(x), texts)
+
+    def foretold(self, features: Tensor, texts: Sequence[str]) -> Tensor:
+        if features.shape[1:] != (self.config.d, *self.grid):
+            raise ConfigError(f"This judge's eye sees {self.config.d} features in {self.grid} places, not {tuple(features.shape[1:])}.")
+        places, columns = self._placed(features), []
         for text in texts:
-            tokens = self.tokenizer.batch([text]).to(x.device).expand(len(x), -1)
-            scores, _ = self._scores(places, tokens, torch.full((len(x),), language_of(text), device=x.device))
+            tokens = self.tokenizer.batch([text]).to(places.device).expand(len(places), -1)
+            scores, _ = self._scores(places, tokens, torch.full((len(places),), language_of(text), device=places.device))
             columns.append(-F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape).sum(1))
         return torch.stack(columns, 1)
 

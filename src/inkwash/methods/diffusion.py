@@ -20,16 +20,17 @@ Improved DDPM (learned variance, hybrid loss). 7. Hang et al. 2023, Min-SNR weig
 """
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelihood, Model, OnStep
+from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelihood, OnStep
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.diffusion.editing import invert
@@ -38,16 +39,17 @@ from inkwash.diffusion.grids import karras
 from inkwash.diffusion.likelihood import discretised, flow_log_density, prior_kl, step_kl
 from inkwash.diffusion.options import DiffusionOptions
 from inkwash.diffusion.path import Denoiser, Grid, PathName, Prediction, clean, stretch, target
+from inkwash.diffusion.plans import beside
 from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
 from inkwash.nn.frozen_text import FrozenTextConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
-from inkwash.nn.plan import PlanConfig
 from inkwash.nn.telling import Telling
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
 
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
+PLAN_TIMES = {"mean": 0.8, "std": 1.4}  # of a plan: its layout is settled early
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
 
 
@@ -55,8 +57,9 @@ class DiffusionConfig(ModelConfig):
     """shape: (C, H, W). classes: names by label, empty for none. path and prediction as in `inkwash.diffusion.path`.
 
     data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
-    for a model that takes none. plan: a map that is made of the text before all else (`nn/plan.py`), None for none. lora: rank of what is
-    learnt of a trained model, 0 for all of it. options: this model's defaults.
+    for a model that takes none. plan: another diffusion model that reads the same text, whose latents are drawn first and seen beside
+    the picture (`inkwash.diffusion.plans`), None for none. lora: rank of what is learnt of a trained model, 0 for all of it. options:
+    this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -68,7 +71,7 @@ class DiffusionConfig(ModelConfig):
     learned_variance: bool = False
     net: Net = UNetConfig()
     text: Annotated[TextConfig | FrozenTextConfig, Field(discriminator="kind")] | None = None
-    plan: PlanConfig | None = None
+    plan: AnyModel | None = None
     lora: int = Field(0, ge=0)
     options: DiffusionOptions = DiffusionOptions()
 
@@ -190,12 +193,23 @@ class LatentDiffusion(Encoding, Estimator):
         self.stride = -(-config.shape[1] // space[1])  # pixels a place stands for, to each side
 
     @property
-    def encoder(self) -> Model:
-        return self.autoencoder
+    def encoder(self) -> nn.Module:
+        return nn.ModuleList([self.autoencoder, *([self.plan.encoder] if isinstance(self.plan, Encoding) else [])])
 
     @torch.no_grad()
     def to_latent(self, image: Tensor) -> Tensor:
         return self.autoencoder.encode(image)
+
+    @torch.no_grad()
+    def encoded(self, image: Tensor) -> Tensor:
+        z = self.to_latent(image)
+        return z if self.plan is None else beside(z, self.plan.to_latent(image), self.planned)  # (N, C + P, h, w)
+
+    def latent(self, batch: Batch) -> Tensor:
+        return super().latent(batch)[:, : self.space[0]]
+
+    def plan_latent(self, batch: Batch) -> Tensor:
+        return super().plan_latent(batch) if batch.latent is None else batch.latent[:, self.space[0] :]
 
     def from_latent(self, x: Tensor) -> Tensor:
         return self.autoencoder.decode(x)
@@ -219,6 +233,8 @@ class DenoisingConfig(ObjectiveConfig):
     is learned; with times "uniform" their mean is the bound, in bits per dimension. retelling: weight of a second task for a text encoder
     that learns along, to tell what a caption says in another of the same picture's (`nn/telling.py`); nats a token, 0 for none.
     retelling_until: share of the run after which that task is over: it is learnt long before the pictures are, and costs a sixth of a step.
+    plan_noise: share of noise, at most, in the plan that a picture is learnt after. planning: weight of the plan's own loss, where it
+    learns along, with times of its own (PLAN_TIMES); 0 leaves it as it is.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -230,6 +246,8 @@ class DenoisingConfig(ObjectiveConfig):
     vlb: float = Field(1e-3, ge=0)
     retelling: float = Field(0.0, ge=0)
     retelling_until: float = Field(1.0, ge=0, le=1)
+    plan_noise: float = Field(0.25, ge=0, lt=1)
+    planning: float = Field(0.0, ge=0)
 
     def build(self, model: Diffusion) -> "Denoising":
         return Denoising(self, model)
@@ -244,9 +262,14 @@ class Denoising(Objective):
         if config.retelling and not isinstance(reader, TextConfig):
             raise ConfigError("objective.retelling teaches a text encoder that learns along: this model has none.")
         self.retelling = Telling(reader.width, reader.tokenizer, reader.width, head=reader.head) if config.retelling else None
+        if config.planning and model.plan is None:
+            raise ConfigError("objective.planning teaches the plan of a model: this model has none.")
+        times = {**PLAN_TIMES, "label_dropout": config.label_dropout}
+        self.planning = DenoisingConfig(**times).build(model.plan) if config.planning else None
 
     def phases(self) -> list[Phase]:
-        return [Phase("main", (*self.model.learnt(), *([self.retelling] if self.retelling else [])))]
+        planning = self.model.plan.learnt() if self.planning else ()
+        return [Phase("main", (*self.model.learnt(), *([self.retelling] if self.retelling else []), *planning))]
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,)."""
@@ -259,7 +282,7 @@ class Denoising(Objective):
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
         a, s = model.levels_of(t)  # (N, 1, 1, 1)
-        told = model.learns(batch, step, self.config.label_dropout)
+        told = model.learns(batch, step, self.config.label_dropout, self.config.plan_noise)
         x = a * x0 + s * noise
         out, share = model.predict(x, t, told)
         error = (out - target(model.config.prediction, x0, noise, a, s, model.config.data_std)).square().mean((1, 2, 3))  # (N,)
@@ -271,6 +294,9 @@ class Denoising(Objective):
         if self.retelling and step.progress < self.config.retelling_until:
             nats = self.retold(batch, step, told)
             loss, parts["retelling"] = loss + self.config.retelling * nats, nats.detach()
+        if self.planning:
+            plan = self.planning.loss(phase, replace(batch, latent=model.plan_latent(batch)), step)[0]
+            loss, parts["plan"] = loss + self.config.planning * plan, plan.detach()
         return loss, parts
 
     def retold(self, batch: Batch, step: Step, told: Told) -> Tensor:

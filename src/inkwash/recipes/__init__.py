@@ -30,6 +30,7 @@ RECIPES = {
     "caption-lstm": "inkwash.recipes.text:caption_lstm",
     "clip": "inkwash.recipes.text:clip",
     "dalle": "inkwash.recipes.text:dalle",
+    "eye": "inkwash.recipes.text:eye",
     "distill": "inkwash.recipes.distill:distill",
     "autoencoder": "inkwash.recipes.vae:autoencoder",
     "latent-diffusion": "inkwash.recipes.diffusion:latent_diffusion",

@@ -37,6 +37,7 @@ def configure(
     tell: Callable[[str], object] | None = None,
     start: str | Path | None = None,
     teacher: str | Path | None = None,
+    plan: str | Path | None = None,
 ) -> RunConfig:
     """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
 
@@ -60,7 +61,8 @@ def configure(
         wished = View().override(view)
         source = open_source(data)
         known = facts(source, wished)
-        config = make(data, known, **begun(make, recipe, "start", "--from", start), **begun(make, recipe, "teacher", "--teacher", teacher))
+        named = {"start": start, "teacher": teacher, "plan": plan}
+        config = make(data, known, **{k: v for role, folder in named.items() for k, v in begun(make, recipe, role, folder).items()})
         if known.note and tell and config.data.view.size == (known.height, known.width):  # not where a recipe cuts its own pieces
             tell(known.note)
         validation = None if source.split in ("all", source.validation) else source.validation
@@ -68,8 +70,10 @@ def configure(
         settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings
     if start is not None:
         settings.setdefault("start", str(start))
-    if teacher is not None:
+    if teacher is not None and "teacher" in type(config.objective).model_fields:
         settings.setdefault("teacher", str(teacher))
+    if plan is not None:
+        settings.setdefault("plan", str(plan))
     if steps is not None and budget is not None:
         raise ConfigError("Give --steps or --budget, not both.")
     if budget is not None:
@@ -79,15 +83,20 @@ def configure(
     return config.override(settings)
 
 
-def begun(make: Recipe, name: str, role: str, flag: str, folder: str | Path | None) -> dict[str, Any]:
-    """The model that a run begins from, or is taught by, for a recipe that asks for one or takes one. Raises ConfigError where none is
-    named."""
+FLAGS = {"start": "--from", "teacher": "--teacher", "plan": "--plan"}  # by the parameter of a recipe that asks for a trained model
+
+
+def begun(make: Recipe, name: str, role: str, folder: str | Path | None) -> dict[str, Any]:
+    """The model that a run begins from, is taught by or draws after, for a recipe that asks for one or takes one. Raises ConfigError where
+    none is named, or one that the recipe does not know what to do with."""
     wanted = inspect.signature(make).parameters.get(role)
+    if wanted is None and folder is not None and role != "start":
+        raise ConfigError(f"The recipe {name!r} has no use for {FLAGS[role]}.")
     if wanted is None or (folder is None and wanted.default is None):
         return {}
     if folder is None:
-        said = "begins from a trained model" if role == "start" else "takes a trained model as a teacher"
-        raise ConfigError(f"The recipe {name!r} {said}: name its run with {flag}.")
+        said = "begins from a trained model" if role == "start" else f"takes a trained model as a {role}"
+        raise ConfigError(f"The recipe {name!r} {said}: name its run with {FLAGS[role]}.")
     return {role: read_model_config(model_folder(folder))}
 
 
@@ -113,17 +122,18 @@ def train(
     quiet: bool = False,
     start: str | Path | None = None,
     teacher: str | Path | None = None,
+    plan: str | Path | None = None,
 ) -> Path:
     """Train a recipe (by name, FILE.py:FUNCTION, or a whole RunConfig) on data into the folder `out`, and return the folder.
 
-    start: a run to begin from. teacher: one to be taught by. With `resume` the configuration comes from the folder; steps or budget may
-    be raised then, and nothing else changed.
+    start: a run to begin from. teacher: one to be taught by. plan: one to draw after. With `resume` the configuration comes from the
+    folder; steps or budget may be raised then, and nothing else changed.
     """
     if resume:
         return train_run(resumed(Path(out), steps, budget, settings, data), out, resume=True, quiet=quiet)
     if recipe is None:
         raise ConfigError("Name a recipe: see `inkwash show recipes`.")
-    return train_run(configure(recipe, data, steps, budget, settings, start=start, teacher=teacher), out, quiet=quiet)
+    return train_run(configure(recipe, data, steps, budget, settings, start=start, teacher=teacher, plan=plan), out, quiet=quiet)
 
 
 def resumed(

@@ -10,11 +10,11 @@ from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
 from inkwash.methods.clip import ClipConfig, ContrastiveConfig
 from inkwash.methods.dalle import DalleConfig, NextTokenConfig
-from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig, LatentConfig
-from inkwash.methods.planning import PlanningConfig
+from inkwash.methods.diffusion import PLAN_TIMES, DenoisingConfig, DiffusionConfig, LatentConfig
+from inkwash.methods.eye import EyeConfig
+from inkwash.methods.fitting import FitConfig
 from inkwash.methods.text_lstm import StagesConfig, TextLSTMConfig
 from inkwash.nn.grid_coder import GridConfig
-from inkwash.nn.plan import PlanConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
@@ -22,6 +22,7 @@ from inkwash.nn.unet import UNetConfig
 from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig, Writer
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
+LATENTS = ("autoencoder", "eye")  # kinds that a text model may diffuse among the latents of
 READ = 20_000  # captions that a tokenizer is learnt from, at most
 
 
@@ -54,9 +55,18 @@ def told_autoencoder(source: str, facts: Facts) -> RunConfig:
     )
 
 
-def text(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConfig:
-    """Diffusion that attends to the words of a caption: on pixels; --from an auto-encoder, among its latents; --from such a model, on."""
-    if start is not None and start.kind != "autoencoder":
+def text(source: str, facts: Facts, start: ModelConfig | None = None, plan: ModelConfig | None = None) -> RunConfig:
+    """Diffusion that attends to the words of a caption: on pixels; --from an auto-encoder, among its latents; --from such a model, on.
+    --plan RUN of the recipe `plan`: it draws after such plans."""
+    config = _begun(source, facts, start)
+    if plan is None:
+        return config
+    objective = config.objective.model_copy(update={"planning": 0.0})  # it is learnt already
+    return config.model_copy(update={"model": config.model.model_copy(update={"plan": plan}), "objective": objective})
+
+
+def _begun(source: str, facts: Facts, start: ModelConfig | None) -> RunConfig:
+    if start is not None and start.kind not in LATENTS:
         return _further(source, start)
     shape = (facts.channels, facts.height, facts.width) if start is None else start.shape
     reader = TextConfig(width=128, blocks=3, tokenizer=tokenizer_of(source))
@@ -90,29 +100,42 @@ def _further(source: str, start: ModelConfig) -> RunConfig:
         known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
         tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known))})
         model = start.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
+    times = {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
-        objective=DenoisingConfig(mean=0.4, std=1.2) if start.kind == "latent" else DenoisingConfig(mean=0.0),
+        objective=DenoisingConfig(**times, planning=float(start.plan is not None)),  # other pictures have other plans
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
 
 
-def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) -> RunConfig:
-    """A text model learns where things go, from what a captioner, its teacher, sees in each place; then `text --from` it.
+def eye(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
+    """What a captioner, --from RUN, sees in each place of a picture, on its first components: for `plan --from` it. Fitted at once.
 
-    Raises ConfigError for a model that did not learn to read by itself.
+    Raises ConfigError for another model.
     """
-    if start.kind not in ("diffusion", "latent") or not isinstance(start.text, TextConfig):
-        raise ConfigError(f"The recipe 'plan' goes on with a diffusion model that learnt to read, not with a {start.kind!r} model.")
-    stride = 1 if start.kind == "latent" else max(1, min(start.shape[1:]) // 8)
-    model = start if start.plan else start.model_copy(update={"plan": PlanConfig(stride=stride)})
+    if start.kind != "captioner":
+        raise ConfigError(f"The recipe 'eye' takes the eye of a 'captioner', which a {start.kind!r} model has not.")
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
-        model=model,
-        objective=PlanningConfig(teacher=teacher),
-        train=TrainConfig(batch=64, optimizer="muon", lr=2e-3, warm_up=2000, decay=0.5, ema_share=0.01, samples=0),
+        model=EyeConfig(shape=start.shape, net=start.eye, features=start.d, keep=min(32, start.d)),
+        objective=FitConfig(images=8000),
+        train=TrainConfig(steps=1, precision="fp32"),
     )
+
+
+def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) -> RunConfig:
+    """Diffusion among an eye's features, --from its run: what shall be where. It reads as a text model does, its teacher, that will draw
+    after such plans: `text --from` that one `--plan` this.
+
+    Raises ConfigError for a teacher that did not learn to read by itself.
+    """
+    if not isinstance(getattr(teacher, "text", None), TextConfig):
+        raise ConfigError(f"A plan is for a diffusion model that learnt to read by itself; a {teacher.kind!r} model did not.")
+    config = text(source, facts, _same("eye", start))
+    reader = config.model.text.model_copy(update={"tokenizer": teacher.text.tokenizer})
+    model = config.model.model_copy(update={"text": reader})
+    return config.model_copy(update={"model": model, "objective": DenoisingConfig(**PLAN_TIMES)})
 
 
 def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:

@@ -15,9 +15,9 @@ from inkwash.server.trainer import curve
 
 RECIPES = (  # that there are: to look would import torch
     *("acgan", "autoencoder", "autoregressive", "caption", "caption-lstm", "cgan", "clip", "codes", "codes-transformer", "cyclegan"),
-    *("dalle", "dcgan", "diagonal-lstm", "diffusion", "distill", "gan", "gated-pixelcnn", "gmm", "hmm", "latent-diffusion", "minimax"),
-    *("pix2pix", "pixel-transformer", "pixel-upscaler", "pixelcnn", "plan", "rbm", "row-lstm", "sagan", "sequence", "sequence-lstm"),
-    *("srgan", "style", "text", "text-lstm", "told-autoencoder", "upscaler", "vae", "vqvae", "wgan", "wgan-gp"),
+    *("dalle", "dcgan", "diagonal-lstm", "diffusion", "distill", "eye", "gan", "gated-pixelcnn", "gmm", "hmm", "latent-diffusion"),
+    *("minimax", "pix2pix", "pixel-transformer", "pixel-upscaler", "pixelcnn", "plan", "rbm", "row-lstm", "sagan", "sequence"),
+    *("sequence-lstm", "srgan", "style", "text", "text-lstm", "told-autoencoder", "upscaler", "vae", "vqvae", "wgan", "wgan-gp"),
 )
 MADE = ("scenes", "digits")  # data that need no files, with their settings behind a question mark
 SETTINGS = ("train.", "objective.", "model.", "data.view.")  # what a request may set, by how it begins

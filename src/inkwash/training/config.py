@@ -62,7 +62,7 @@ class RunConfig(Config):
     """What a recipe returns: data, model, objective, training. start: a run or model folder whose weights training begins with.
 
     part: the model's attribute that they are for, where they are not for all of it. teacher: a run or model folder whose weights the
-    objective's teacher has, for an objective with one of another kind than the model.
+    objective's teacher has, for an objective with one of another kind than the model. plan: one whose weights the model's plan has.
     """
 
     data: DataConfig
@@ -72,3 +72,4 @@ class RunConfig(Config):
     start: str | None = None
     part: str | None = None
     teacher: str | None = None
+    plan: str | None = None

@@ -18,6 +18,7 @@ from inkwash.inference.pictures import grid, save_png
 from inkwash.training.card import card
 from inkwash.training.config import RunConfig
 from inkwash.training.log import Log, duration
+from inkwash.training.trainer import fill_from
 
 
 def fit(config: RunConfig, data: Dataset, out: Path, log: Log) -> None:
@@ -35,6 +36,8 @@ def fit(config: RunConfig, data: Dataset, out: Path, log: Log) -> None:
     model = config.model.build()
     if not isinstance(model, Fittable):
         raise ConfigError(f"A {config.model.kind!r} model is trained in steps: objective.kind=fit is not for it.")
+    if config.start:
+        fill_from(model, config.start)
     make_folder(out / "samples")
     count, start = min(config.objective.images, len(data)), time.monotonic()
     batch = Loader(data, count, config.train.seed, augment=False).batch_at(0)

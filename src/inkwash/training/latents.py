@@ -34,7 +34,7 @@ def latents_of(
     for start in range(0, len(data), batch):
         images = from_uint8(data.rows(range(start, min(start + batch, len(data)))).images).to(model.device)
         with precision.autocast(model.device):
-            z = model.to_latent(images)
+            z = model.encoded(images)
         parts.append((z.half() if z.is_floating_point() else z).cpu())
         on_progress(min(start + batch, len(data)), len(data))
     latents = torch.cat(parts)

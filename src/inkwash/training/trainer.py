@@ -86,6 +86,8 @@ class Trainer:
         self.model = self.precision.place(config.model.build().to(engine.device)).train()
         if config.start and not resumed:
             fill_from(getattr(self.model, config.part) if config.part else self.model, config.start)
+        if config.plan and not resumed:
+            fill_from(self.model.plan, config.plan)
         self.objective = self.precision.place(config.objective.build(self.model).to(engine.device)).train()
         if config.teacher and not resumed:
             fill_from(self.objective.teacher, config.teacher)
