@@ -4,9 +4,9 @@
         [--judge NAME --of 8 --enough 3 --plans]
 
 It is loaded by its name wherever a run can be named. --set: a default of its own that sampling asks for. --autoencoder: another one than
-the model has, with the same latents and a better decoder. --judge: which model of the package chooses its drawings, unless said, out of
-how many, and by how many nats it may doubt a word and still be content with fewer; --plans: it reads plans first, and pictures are drawn after
-the best of them only. --plan: another plan than the model's, of the same eye.
+the model has, with the same latents and a better decoder. --plan: another plan than the model's, of the same eye. --judge: which model of
+the package chooses its drawings, unless said, out of how many, and by how many nats it may doubt a word and still be content with fewer;
+--plans: it reads plans first, and pictures are drawn after the best of them only.
 
 The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence, cost, measured figures, the command that trained it.
 """

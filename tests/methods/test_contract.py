@@ -54,9 +54,17 @@ def labels(model, *values):
     return torch.tensor(values) if "label" in model.accepts else None
 
 
+def told(model, rows):
+    """Texts for a model that draws after a plan: it makes one of a text only."""
+    rows = list(rows)
+    if getattr(model, "plan", None) is None:
+        return None
+    return Condition(tokens=model.tokens([f"a picture number {i % 5}" for i in range(64)])[rows])
+
+
 def images(model, n=3, **options):
     label = torch.arange(n) % max(1, len(model.config.classes)) if model.requires else None
-    return draw(model.eval(), range(n), model.Options.parse(options), label)
+    return draw(model.eval(), range(n), model.Options.parse(options), label, cond=told(model, range(n)))
 
 
 def two_steps(t):
@@ -199,9 +207,9 @@ class TestSampling:
         model = build(kind, source).model
         assert torch.equal(image_rng([37]).normal(*model.config.shape)[0], image_rng(range(64)).normal(*model.config.shape)[37])
         label = labels(model, *(i % 2 for i in range(64)))
-        many = draw(model, range(64), model.Options(), label)
-        pieces = draw(model, range(64), model.Options(), label, batch=5)
-        alone = draw(model, [37], model.Options(), None if label is None else label[37:38])
+        many = draw(model, range(64), model.Options(), label, cond=told(model, range(64)))
+        pieces = draw(model, range(64), model.Options(), label, batch=5, cond=told(model, range(64)))
+        alone = draw(model, [37], model.Options(), None if label is None else label[37:38], cond=told(model, [37]))
         assert (many[37] - many[38]).abs().max() > 1e-3  # not all alike
         torch.testing.assert_close(alone[0], many[37], atol=2e-5, rtol=0)
         torch.testing.assert_close(pieces, many, atol=2e-5, rtol=0)
@@ -225,12 +233,12 @@ class TestSampling:
         if kind == "dalle":  # keeps what its layers have computed: all codes cost about as much as one pass
             assert t.model.evaluations(t.model.Options()) == 1
             return
-        root = next(iter(t.model.children()))
-        named = {"text-lstm": "eye", **dict.fromkeys(("diffusion", "latent", "autoregressive", "codes"), "net")}
-        root = getattr(t.model, named.get(kind, "decoder"), root)
+        named = {"text-lstm": "eye", **dict.fromkeys(("diffusion", "latent", "autoregressive", "codes", "planned"), "net")}
+        root = getattr(t.model, named.get(kind, "decoder"), next(iter(t.model.children())))
         options = {"naive": True} if kind in ("autoregressive", "codes") else {}  # the other way never calls the network as a whole
         calls = []
-        root.register_forward_hook(lambda m, i, o: calls.append(len(o)))
+        for net in [root, *([t.model.plan.net] if getattr(t.model, "plan", None) else [])]:
+            net.register_forward_hook(lambda m, i, o: calls.append(len(o)))
         images(t.model, n=2, **options)
         assert sum(calls) == 2 * t.model.evaluations(t.model.Options.parse(options))
 
