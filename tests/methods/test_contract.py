@@ -32,6 +32,7 @@ SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
 DRAW_NOTHING = ("clip", "captioner", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
 SAMPLERS = [kind for kind in KINDS if kind not in DRAW_NOTHING]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
+FEW = {"rbm": {"sweeps": 50}}  # what drawing takes, where it is a thousand times the same
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,11 @@ def labels(model, *values):
 
 def images(model, n=3, **options):
     label = torch.arange(n) % max(1, len(model.config.classes)) if model.requires else None
-    return draw(model.eval(), range(n), model.Options.parse(options), label)
+    return draw(model.eval(), range(n), few(model, **options), label)
+
+
+def few(model, **options):
+    return model.Options.parse(FEW.get(model.config.kind, {}) | options)
 
 
 def two_steps(t):
@@ -198,10 +203,10 @@ class TestSampling:
     def test_same_seed_alone_and_in_a_batch_of_64(self, kind, source):
         model = build(kind, source).model
         assert torch.equal(image_rng([37]).normal(*model.config.shape)[0], image_rng(range(64)).normal(*model.config.shape)[37])
-        label = labels(model, *(i % 2 for i in range(64)))
-        many = draw(model, range(64), model.Options(), label)
-        pieces = draw(model, range(64), model.Options(), label, batch=5)
-        alone = draw(model, [37], model.Options(), None if label is None else label[37:38])
+        label, options = labels(model, *(i % 2 for i in range(64))), few(model)
+        many = draw(model, range(64), options, label)
+        pieces = draw(model, range(64), options, label, batch=5)
+        alone = draw(model, [37], options, None if label is None else label[37:38])
         assert (many[37] - many[38]).abs().max() > 1e-3  # not all alike
         torch.testing.assert_close(alone[0], many[37], atol=2e-5, rtol=0)
         torch.testing.assert_close(pieces, many, atol=2e-5, rtol=0)
@@ -215,7 +220,7 @@ class TestSampling:
     def test_sampling_again_gives_the_same_images_and_another_seed_others(self, kind, source):
         model = build(kind, source).model
         assert torch.equal(images(model), images(model))
-        assert not torch.equal(*(draw(model, [s], model.Options(), labels(model, 0)) for s in (0, 1)))
+        assert not torch.equal(*(draw(model, [s], few(model), labels(model, 0)) for s in (0, 1)))
 
     def test_evaluations_are_what_was_called(self, kind, source):
         t = build(kind, source)
@@ -232,7 +237,7 @@ class TestSampling:
         calls = []
         root.register_forward_hook(lambda m, i, o: calls.append(len(o)))
         images(t.model, n=2, **options)
-        assert sum(calls) == 2 * t.model.evaluations(t.model.Options.parse(options))
+        assert sum(calls) == 2 * t.model.evaluations(few(t.model, **options))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -326,10 +331,11 @@ def test_overfits_eight_images(kind, labelled, tmp_path):
     batch = t.loader.batch_at(0)
     for phase in sorted(t.phases, key=lambda p: p.every):  # lazy penalties last: they flatten the critic that the generator learns from
         losses = []
-        for _ in range(30):
-            t.turn(phase, batch)
+        for turns in (1, 29):
+            for _ in range(turns):
+                t.turn(phase, batch)
             losses.append(t.gradients(phase, batch).item())
             t.model.zero_grad()
             t.objective.zero_grad()
-        assert losses[-1] < 0.97 * losses[0], phase.name
+        assert losses[1] < 0.97 * losses[0], phase.name
     t.check_finite()
