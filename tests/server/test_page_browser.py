@@ -344,7 +344,8 @@ def test_a_training_is_begun_and_watched(page):
     page.until(lambda: page.js("return document.querySelectorAll('#train select')[0].options.length > 1"), "what may be trained on")
     for label, value in {"Recipe": "vae", "Name": "lesson", "Data": "digits", "Steps": 40}.items():
         page.put(label, value, "#train")
-    page.put("Further settings", "train.batch = 4\ntrain.precision = fp32\ntrain.samples = 4\ntrain.log_every = 0.1\nmodel.net.width = 4", "#train")
+    small = ("train.batch = 4", "train.precision = fp32", "train.samples = 4", "train.log_every = 0.1", "model.net.width = 4")
+    page.put("Further settings", "\n".join(small), "#train")
     page.press("#train-go")
     page.until(lambda: page.js("return document.querySelector('#lessons svg circle') !== null"), "a curve")
     page.until(lambda: page.js("return document.querySelector('#lessons img')?.naturalWidth > 0"), "samples")
