@@ -1,5 +1,6 @@
 """What every test shares: one thread, files in memory, one place to find the package from a child process."""
 
+import gc
 import os
 import shutil
 import sys
@@ -17,6 +18,12 @@ import pytest  # noqa: E402 (after the variables that torch reads once)
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """What has been imported stays: a collection need not walk through all of torch every time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
