@@ -10,7 +10,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")]))
 
-MEMORY = Path("/dev/shm")  # a file made and removed costs milliseconds on a disk, and the tests make tens of thousands: 100 MB
+MEMORY = Path("/dev/shm")  # a file made and removed costs milliseconds on a disk, and the tests make tens of thousands
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
