@@ -87,6 +87,20 @@ class Chrome:
             id: c.id, state: c.dataset.state, title: c.querySelector('.asked').textContent, told: c.querySelector('.state').textContent,
             value: c.querySelector('progress').value, pictures: [...c.querySelectorAll('button.tile img')].map((i) => i.src) }))""")
 
+    def begun(self, server: Any, press: Callable[[], Any]) -> dict[str, Any]:
+        """The card of the job that press() asks for. The server says what was there: the page may not have read its history yet."""
+        known = {job["id"] for job in server.get("/v1/jobs?limit=200")[2]["data"]}
+        press()
+        return self.until(lambda: next((c for c in self.cards() if c["id"] not in known), None), "a card")
+
+    def widths(self, id: str) -> list[int]:
+        """Of a card's pictures, in pixels, 0 for one that is not there yet. Looked at: what is out of sight is not loaded at all."""
+        return self.js(
+            """const card = document.getElementById(arguments[0]); card.scrollIntoView();
+            return [...card.querySelectorAll('button.tile img')].map((i) => i.complete ? i.naturalWidth : 0)""",
+            id,
+        )
+
     def drop(self, name: str, type: str, data: bytes, where: str = "body") -> None:
         self.js(DROP, name, type, base64.b64encode(data).decode(), where)
 

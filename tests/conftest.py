@@ -1,6 +1,8 @@
-"""What every test shares: one thread, one place to find the package from a child process."""
+"""What every test shares: one thread, files in memory, one place to find the package from a child process."""
 
+import gc
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,10 +10,20 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")]))
 
+MEMORY = Path("/dev/shm")  # a file made and removed costs milliseconds on a disk, and the tests make tens of thousands
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 import pytest  # noqa: E402 (after the variables that torch reads once)
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """What has been imported stays: a collection need not walk through all of torch every time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -166,7 +166,7 @@ def test_command_lines_parse(page):
         except Exception as error:  # whatever the parser raises, the line is what matters
             pytest.fail(f"inkwash {line}: {error}")
         if verb == "train" and context.params["recipe"] in RECIPES:
-            config = recipe_config(context.params["recipe"], SOURCE, FACTS)
+            config = recipe_of(context.params["recipe"])
             config.override(dict(pair.split("=", 1) for pair in context.params["setting"] or []))
         for pair in context.params.get("option") or []:
             assert pair.split("=")[0] in sampling_options(), line
@@ -182,9 +182,19 @@ def test_inline_commands_exist(page):
 
 
 @functools.cache
+def recipe_of(name: str):
+    return recipe_config(name, SOURCE, FACTS)
+
+
+@functools.cache
+def settings_of(name: str) -> dict:
+    return recipe_of(name).model_dump()
+
+
+@functools.cache
 def sampling_options() -> set[str]:
     """Every -o key of the methods in the package."""
-    built = [recipe_config(name, SOURCE, FACTS).model.build() for name in RECIPES]
+    built = [recipe_of(name).model.build() for name in RECIPES]
     return {key for model in built if isinstance(model, Sampler) for key in model.Options.model_fields} | set(PipelineOptions.model_fields)
 
 
@@ -223,7 +233,7 @@ def test_defaults_in_tables_are_those_of_the_recipes(page):
 
 @by_page
 def test_settings_that_are_named_exist(page):
-    configs = [recipe_config(name, SOURCE, FACTS).model_dump() for name in RECIPES]
+    configs = [settings_of(name) for name in RECIPES]
     for setting in set(re.findall(r"`((?:model|objective|train|data)\.[a-z_.]+)`", prose(page))):
         if setting.startswith("model.") and setting.split(".")[1] in ("classes", "model"):
             continue  # of a loaded model, not a setting

@@ -16,8 +16,16 @@ from tiny import run_config, write_npz
 
 @pytest.fixture
 def small(monkeypatch):
+    configure, net = demo.configure, {"model.net.width": 8, "model.net.blocks": 1, "train.samples": 4}
+    monkeypatch.setattr(demo, "configure", lambda *args, settings, **more: configure(*args, settings=settings | net, **more))
     monkeypatch.setattr(demo, "SOURCE", "scenes?objects=1&plain=true&size=32&count=200")
     monkeypatch.setattr(demo, "SAMPLES", 4)
+
+
+@pytest.fixture
+def drawn_before(monkeypatch):
+    """What the model of the package draws is looked at once."""
+    monkeypatch.setattr(demo, "drawn", lambda place: str(place / "drawn.png"))
 
 
 def test_trains_draws_and_reads_back_and_a_second_time_only_draws(small, tmp_path, capsys):
@@ -33,7 +41,7 @@ def test_trains_draws_and_reads_back_and_a_second_time_only_draws(small, tmp_pat
     assert read_run(tmp_path / "d")["images"] == images
 
 
-def test_a_stopped_demo_goes_on_and_another_run_is_left_alone(small, tmp_path, capsys):
+def test_a_stopped_demo_goes_on_and_another_run_is_left_alone(small, drawn_before, tmp_path, capsys):
     demo.run(str(tmp_path / "d"), "1s", True)
     record = read_run(tmp_path / "d") | {"status": "stopped"}
     (tmp_path / "d" / "run.json").write_text(json.dumps(record))

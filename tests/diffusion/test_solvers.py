@@ -254,14 +254,19 @@ def test_ancestral_takes_a_variance_of_its_own():
 
 
 @pytest.mark.parametrize("name", PATH_NAMES)
-@pytest.mark.parametrize("kind", SOLVERS)
-def test_every_number_of_steps_ends_at_a_clean_image(kind, name):
+def test_a_grid_of_any_number_of_steps_ends_at_a_clean_image(name):
     """t = 0 exactly: a rounding error there made log-SNRs of -1e-16."""
     path = PATHS[name]
     for steps in [*range(1, 130), 250, 1000]:
         grid = uniform(path, steps)
         assert len(grid) == steps + 1 and grid[0][0] == path.start and grid[-1] == (0.0, 1.0, 0.0)
         assert all(a[0] > b[0] for a, b in zip(grid, grid[1:]))
+
+
+@pytest.mark.parametrize("name", PATH_NAMES)
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_any_number_of_steps_ends_at_a_clean_image(kind, name):
+    path = PATHS[name]
     for steps in (1, 2, 11, 19, 25, 50):
         calls, ticks = [], []
 

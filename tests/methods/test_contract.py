@@ -1,6 +1,7 @@
 """One suite over every kind in the catalog: what a model and its objective must keep, whatever the method is."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
 DRAW_NOTHING = ("clip", "captioner", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
 SAMPLERS = [kind for kind in KINDS if kind not in DRAW_NOTHING]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
+FEW = {"rbm": {"sweeps": 50}}  # what drawing takes, where it is a thousand times the same
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,11 @@ def told(model, rows):
 
 def images(model, n=3, **options):
     label = torch.arange(n) % max(1, len(model.config.classes)) if model.requires else None
-    return draw(model.eval(), range(n), model.Options.parse(options), label, cond=told(model, range(n)))
+    return draw(model.eval(), range(n), few(model, **options), label, cond=told(model, range(n)))
+
+
+def few(model, **options):
+    return model.Options.parse(FEW.get(model.config.kind, {}) | options)
 
 
 def two_steps(t):
@@ -134,6 +140,8 @@ def test_odd_shapes_train_and_sample(kind, shape, tmp_path):
         made = t.model.eval().predict(clip, 3, image_rng(range(4)))
         assert made.shape == (4, 3, *shape) and made.isfinite().all() and made.abs().max() <= 1
     if isinstance(t.model, Likelihood):
+        if kind == "rbm":  # a good estimate of Z takes seconds; how good it is, its own tests say
+            t.model.partition = partial(t.model.partition, betas=100)
         rows = t.loader.batch_at(0)
         nats = t.model.log_prob(rows.image, rows.cond, image_rng(range(len(rows))))
         assert nats.shape == (len(rows),) and nats.isfinite().all() and (nats < 0).all()
@@ -206,10 +214,10 @@ class TestSampling:
     def test_same_seed_alone_and_in_a_batch_of_64(self, kind, source):
         model = build(kind, source).model
         assert torch.equal(image_rng([37]).normal(*model.config.shape)[0], image_rng(range(64)).normal(*model.config.shape)[37])
-        label = labels(model, *(i % 2 for i in range(64)))
-        many = draw(model, range(64), model.Options(), label, cond=told(model, range(64)))
-        pieces = draw(model, range(64), model.Options(), label, batch=5, cond=told(model, range(64)))
-        alone = draw(model, [37], model.Options(), None if label is None else label[37:38], cond=told(model, [37]))
+        label, options = labels(model, *(i % 2 for i in range(64))), few(model)
+        many = draw(model, range(64), options, label, cond=told(model, range(64)))
+        pieces = draw(model, range(64), options, label, batch=5, cond=told(model, range(64)))
+        alone = draw(model, [37], options, None if label is None else label[37:38], cond=told(model, [37]))
         assert (many[37] - many[38]).abs().max() > 1e-3  # not all alike
         torch.testing.assert_close(alone[0], many[37], atol=2e-5, rtol=0)
         torch.testing.assert_close(pieces, many, atol=2e-5, rtol=0)
@@ -223,7 +231,7 @@ class TestSampling:
     def test_sampling_again_gives_the_same_images_and_another_seed_others(self, kind, source):
         model = build(kind, source).model
         assert torch.equal(images(model), images(model))
-        assert not torch.equal(*(draw(model, [s], model.Options(), labels(model, 0)) for s in (0, 1)))
+        assert not torch.equal(*(draw(model, [s], few(model), labels(model, 0)) for s in (0, 1)))
 
     def test_evaluations_are_what_was_called(self, kind, source):
         t = build(kind, source)
@@ -240,7 +248,7 @@ class TestSampling:
         for net in [root, *([t.model.plan.net] if getattr(t.model, "plan", None) else [])]:
             net.register_forward_hook(lambda m, i, o: calls.append(len(o)))
         images(t.model, n=2, **options)
-        assert sum(calls) == 2 * t.model.evaluations(t.model.Options.parse(options))
+        assert sum(calls) == 2 * t.model.evaluations(few(t.model, **options))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -334,10 +342,11 @@ def test_overfits_eight_images(kind, labelled, tmp_path):
     batch = t.loader.batch_at(0)
     for phase in sorted(t.phases, key=lambda p: p.every):  # lazy penalties last: they flatten the critic that the generator learns from
         losses = []
-        for _ in range(30):
-            t.turn(phase, batch)
+        for turns in (1, 29):
+            for _ in range(turns):
+                t.turn(phase, batch)
             losses.append(t.gradients(phase, batch).item())
             t.model.zero_grad()
             t.objective.zero_grad()
-        assert losses[-1] < 0.97 * losses[0], phase.name
+        assert losses[1] < 0.97 * losses[0], phase.name
     t.check_finite()

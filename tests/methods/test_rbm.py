@@ -52,7 +52,7 @@ def test_exact_probabilities_sum_to_one_and_log_prob_is_theirs():
 def test_draws_are_as_frequent_as_they_are_probable():
     model = build((1, 2, 2), hidden=3)
     p = (model.nats((all_images((1, 2, 2)).flatten(1) + 1) / 2) - exact_log_z(model)).exp()
-    made = draw(model, range(4000), model.Options(sweeps=60, pixels="sample"), batch=4000)
+    made = draw(model, range(4000), model.Options(sweeps=25, pixels="sample"), batch=4000)
     found = torch.bincount(((made.flatten(1) > 0).long() @ torch.tensor([8, 4, 2, 1])), minlength=16) / 4000
     assert (found - p).abs().max() < 4 * (p * (1 - p) / 4000).sqrt().max()
 

@@ -175,7 +175,7 @@ def test_learns_what_moves(latent, likelihood, tmp_path):
         for k in range(6):
             x[i, k, :, (i + k) % 8] = 255
     np.savez(tmp_path / "bars.npz", train_x=x, test_x=x[:8])
-    config = run_config("sequence", str(tmp_path / "bars.npz"), batch=16, steps=120, lr=1e-2)
+    config = run_config("sequence", str(tmp_path / "bars.npz"), batch=16, steps=50, lr=1e-2)
     t = make_trainer(config.override({"model.net.width": 16, "model.latent": latent, "model.likelihood": likelihood, "objective.own": 0.5}))
     assert facts_of(config.data.source).frames == 6
     t.run(lambda: None, lambda: None)

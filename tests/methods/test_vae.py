@@ -44,8 +44,10 @@ def test_bounds_rise_to_the_probability(classes):
     model, x = build(classes=classes), binary()
     label = torch.ones(3, dtype=torch.long) if classes else None
     cond, truth = Condition(label=label), integral(model, x, label)
-    bound = torch.stack([model.log_prob(x, cond, image_rng(range(s, s + 3))) for s in range(0, 900, 3)]).mean(0)
-    few = torch.stack([weighed(model, x, cond, image_rng(range(s, s + 3)), 5) for s in range(0, 900, 3)]).mean(0)
+    many_x = x.repeat(300, 1, 1, 1)  # each row has noise of its own
+    many_cond = Condition(label=label.repeat(300) if classes else None)
+    bound = model.log_prob(many_x, many_cond, image_rng(range(900))).view(300, 3).mean(0)
+    few = weighed(model, many_x, many_cond, image_rng(range(900)), 5).view(300, 3).mean(0)
     many = weighed(model, x, cond, image_rng(range(3)), 3000)
     assert (bound < truth).all() and (few < truth + 0.05).all()
     assert (few > bound).all()
@@ -55,11 +57,9 @@ def test_bounds_rise_to_the_probability(classes):
 @torch.no_grad()
 def test_one_weight_is_the_bound_on_average():
     model, x = build(latent=3), binary()
-    draws = [
-        (model.log_prob(x, Condition(), r), model.log_weight(x, Condition(), r.fork("w")))
-        for r in map(image_rng, [range(k, k + 3) for k in range(0, 3000, 3)])
-    ]
-    bound, weight = (torch.stack(v).mean(0) for v in zip(*draws))
+    many, rng = x.repeat(1000, 1, 1, 1), image_rng(range(3000))  # each row has noise of its own
+    draws = model.log_prob(many, Condition(), rng), model.log_weight(many, Condition(), rng.fork("w"))
+    bound, weight = (v.view(1000, 3).mean(0) for v in draws)
     torch.testing.assert_close(weight, bound, atol=0.15, rtol=0)
 
 

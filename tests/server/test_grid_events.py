@@ -39,7 +39,7 @@ def test_each_change_of_a_cell_is_an_event(server):
 
 def test_a_grid_survives_a_kill(models, tmp_path):
     server = Server(tmp_path, [models["free"]])
-    slow = {"steps": 200, "axes": {"x": {"name": "seed", "values": [1, 2, 3]}, "y": {"name": "eta", "values": [0, 0.5, 0.9, 1]}}}
+    slow = {"steps": 100, "axes": {"x": {"name": "seed", "values": [1, 2, 3]}, "y": {"name": "eta", "values": [0, 0.5, 0.9, 1]}}}
     grid = server.post("/v1/grids", slow)[2]
     until(server, grid["id"], lambda g: g["counts"]["running"] + g["counts"]["done"] > 0)
     server.kill()

@@ -35,13 +35,10 @@ def ended(page, id: str) -> dict:
     )
 
 
-def drawn(page, prompt: str = PROMPT) -> dict:
-    before = {c["id"] for c in page.cards()}
-    page.put("Prompt", prompt)
+def drawn(page, server) -> dict:
+    page.put("Prompt", PROMPT)
     page.put("Steps", 2)
-    page.press("#go")
-    card = page.until(lambda: next((c for c in page.cards() if c["id"] not in before), None), "a card")
-    return ended(page, card["id"])
+    return ended(page, page.begun(server, lambda: page.press("#go"))["id"])
 
 
 def delete(page, id: str) -> None:
@@ -67,18 +64,18 @@ def test_a_prompt_becomes_a_picture(page, server):
     page.one("#draw textarea").send_keys(PROMPT)
     page.put("Steps", 3)
     page.put("Pictures", 2)
-    page.one("#draw textarea").send_keys(Keys.CONTROL, Keys.ENTER)
-    card = page.until(lambda: next((c for c in page.cards() if c["title"] == PROMPT and len(c["pictures"]) == 2), None), "two pictures")
-    assert all(url.startswith(server.url) for url in card["pictures"])
-    page.until(lambda: page.js("return [...document.querySelectorAll('.tile img')].every((i) => i.naturalWidth === 8)"), "pixels")
-    job = server.get(f"/v1/jobs/{card['id']}")[2]
+    id = page.begun(server, lambda: page.one("#draw textarea").send_keys(Keys.CONTROL, Keys.ENTER))["id"]
+    card = ended(page, id)
+    assert card["title"] == PROMPT and len(card["pictures"]) == 2 and all(url.startswith(server.url) for url in card["pictures"])
+    page.until(lambda: page.widths(id) == [8, 8], "pixels")
+    job = server.get(f"/v1/jobs/{id}")[2]
     assert job["asked"]["options"] == {"steps": 3} and job["asked"]["n"] == 2
-    page.press(".tile")
+    page.press(f"#{id} .tile")
     assert "Seed" in page.text("#view dl") and page.js("return document.querySelector('#view a').download").endswith(".png")
     page.one("#view").send_keys(Keys.ESCAPE)
     assert not page.js("return document.querySelector('#view').open")
-    delete(page, card["id"])
-    page.until(lambda: card["id"] not in [c["id"] for c in page.cards()], "it to go")
+    delete(page, id)
+    page.until(lambda: id not in [c["id"] for c in page.cards()], "it to go")
 
 
 def test_what_the_server_refuses_is_told_beside_the_form(page):
@@ -210,9 +207,7 @@ def test_a_mask_is_drawn_with_the_mouse(page, server):
     page.put("Prompt", PROMPT, "#edit")
     assert painted(page) == left, "the mask stays when the prompt changes"
     page.put("Steps", 2, "#edit")
-    before = {c["id"] for c in page.cards()}
-    page.press("#edit-go")
-    card = page.until(lambda: next((c for c in page.cards() if c["id"] not in before), None), "the edit")
+    card = page.begun(server, lambda: page.press("#edit-go"))
     made = opened(server.get(ended(page, card["id"])["pictures"][0])[2]).convert("RGB")
     kept = {(x, y) for x in range(8) for y in range(8) if made.getpixel((x, y)) == (200, 30, 30)}
     assert kept >= {(x, y) for x in range(8) for y in range(8)} - left and not left <= kept
@@ -304,10 +299,10 @@ def test_both_languages_and_both_themes(page, server):
         page.cdp("Network.setUserAgentOverride", userAgent=agent, acceptLanguage="en-US")
 
 
-def test_every_control_has_a_name_and_nothing_is_too_wide_for_a_telephone(page):
+def test_every_control_has_a_name_and_nothing_is_too_wide_for_a_telephone(page, server):
     from selenium.webdriver.common.keys import Keys
 
-    drawn(page)
+    drawn(page, server)
     page.cdp("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=False)
     try:
         for tab in ("draw", "edit", "grids", "tools", "train"):
@@ -326,22 +321,21 @@ def test_every_control_has_a_name_and_nothing_is_too_wide_for_a_telephone(page):
 
 
 def test_the_tools_take_a_picture_from_the_gallery(page, server):
-    card = drawn(page)
+    def pressed(selector: str) -> str:
+        return page.begun(server, lambda: page.press(selector))["id"]
+
+    card = drawn(page, server)
     page.press(f"#{card['id']} .tile")
-    page.press("#view [data-act=caption]")
-    told = page.until(
-        lambda: next((c for c in page.cards() if c["id"] != card["id"] and c["state"] == "done" and not c["pictures"]), None), "words"
-    )
-    assert server.get(f"/v1/jobs/{told['id']}")[2]["kind"] == "caption" and told["title"]
+    told = ended(page, pressed("#view [data-act=caption]"))
+    assert server.get(f"/v1/jobs/{told['id']}")[2]["kind"] == "caption" and told["title"] and not told["pictures"]
     page.press(f"#{card['id']} .tile")
-    page.press("#view [data-act=upscale]")  # by interpolation: no model here enlarges
-    made = lambda: page.js("return [...document.querySelectorAll('.tile img')].map((i) => i.naturalWidth)")  # noqa: E731
-    page.until(lambda: 32 in made(), "four times the size")
+    larger = pressed("#view [data-act=upscale]")  # by interpolation: no model here enlarges
+    page.until(lambda: page.widths(larger) == [32], "four times the size")
     page.drop("a.png", "image/png", png((24, 16)), "#tool-style .slot:nth-child(1)")
     page.drop("b.png", "image/png", png((20, 20), colour=(0, 90, 200)), "#tool-style .slot:nth-child(2)")
     page.put("Steps", 2, "#tool-style")
-    page.press("#tool-style .main")
-    page.until(lambda: 24 in made(), "the painted photograph")
+    styled = pressed("#tool-style .main")
+    page.until(lambda: page.widths(styled) == [24], "the painted photograph")
 
 
 @pytest.mark.slow
@@ -350,7 +344,8 @@ def test_a_training_is_begun_and_watched(page):
     page.until(lambda: page.js("return document.querySelectorAll('#train select')[0].options.length > 1"), "what may be trained on")
     for label, value in {"Recipe": "vae", "Name": "lesson", "Data": "digits", "Steps": 40}.items():
         page.put(label, value, "#train")
-    page.put("Further settings", "train.batch = 4\ntrain.precision = fp32\ntrain.samples = 4", "#train")
+    small = ("train.batch = 4", "train.precision = fp32", "train.samples = 4", "train.log_every = 0.1", "model.net.width = 4")
+    page.put("Further settings", "\n".join(small), "#train")
     page.press("#train-go")
     page.until(lambda: page.js("return document.querySelector('#lessons svg circle') !== null"), "a curve")
     page.until(lambda: page.js("return document.querySelector('#lessons img')?.naturalWidth > 0"), "samples")

@@ -10,7 +10,8 @@ import pytest
 from live import Server, error_of, opened, png
 
 TINY = {"model.net.width": 4, "model.net.blocks": 1, "train.batch": 4, "train.precision": "fp32", "train.samples": 4, "train.warm_up": 0}
-ASK = {"recipe": "vae", "data": "digits", "steps": 2, "settings": {"train.batch": 4, "train.precision": "fp32", "train.samples": 4}}
+OFTEN = {**TINY, "train.log_every": 0.2}  # a line of the curve every few seconds is for people
+ASK = {"recipe": "vae", "data": "digits", "steps": 2, "settings": OFTEN}
 
 
 @pytest.fixture(scope="module")

@@ -41,12 +41,12 @@ def wide_enough(config):
 @forks
 @pytest.mark.parametrize("kind", KINDS)
 def test_kill_minus_nine_and_resume_gives_equal_bytes(kind, source, tmp_path, monkeypatch):
-    config = wide_enough(run_config(kind, source, steps=40, checkpoint_every=10, batch=4, samples=2))
+    config = wide_enough(run_config(kind, source, steps=16, checkpoint_every=4, batch=4, samples=2))
     whole = train(config, tmp_path / "whole", quiet=True)
     step = Trainer.step
 
     def deadly(self):
-        if self.clock.step == 27:
+        if self.clock.step == 11:
             os.kill(os.getpid(), signal.SIGKILL)
         step(self)
 
@@ -54,11 +54,11 @@ def test_kill_minus_nine_and_resume_gives_equal_bytes(kind, source, tmp_path, mo
     status = in_child(lambda: train(config, tmp_path / "killed", quiet=True))
     assert status == signal.SIGKILL
     monkeypatch.undo()
-    assert [p.name for p in checkpoints(tmp_path / "killed")] == ["000000010", "000000020"]
+    assert [p.name for p in checkpoints(tmp_path / "killed")] == ["000000004", "000000008"]
     begun = []
     monkeypatch.setattr(Trainer, "step", lambda self: (begun.append(self.clock.step), step(self)))
     train(config, tmp_path / "killed", resume=True, quiet=True)
-    assert begun == list(range(20, 40))
+    assert begun == list(range(8, 16))
     a, b = contents(whole), contents(tmp_path / "killed")
     for name in (WEIGHTS, "model/config.json"):
         assert a[name] == b[name], name

@@ -18,7 +18,7 @@ from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
 from inkwash.diffusion.likelihood import learned_log_var, posterior
 from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
-from inkwash.diffusion.plans import beside, build_plan, drawn, taught, widened
+from inkwash.diffusion.plans import MAPS, beside, build_plan, drawn, taught, widened
 from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS
 
@@ -28,7 +28,7 @@ LARGER = 8  # times the side of training, at most, without tiles: attention take
 class Told(NamedTuple):
     """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any.
 
-    plan: (N, P, H, W), what shall be where, for a model that has one (`plans.py`).
+    plan: (N, P, H, W), what shall be where, for a model that has a plan (`plans.py`) or a sketch (`nn/sketch.py`).
     """
 
     label: Tensor | None = None
@@ -65,18 +65,22 @@ class Estimator(Model, Sampler, Prompted):
         self.path = PATHS[config.path]
         context = config.text.width if config.text else None
         self.plan = build_plan(config)
-        self.planned = self.plan.space[0] if self.plan else 0  # channels
+        if config.sketch and getattr(config.text, "kind", None) != "own":
+            raise ConfigError("model.sketch is made of a text that the model learnt to read: this one reads none, or by another's encoder.")
+        self.sketch = config.sketch.build(config.text.tokenizer, self.space) if config.sketch else None
+        self.planned = self.plan.space[0] if self.plan else self.sketch.width if self.sketch else 0  # channels
         self.net = config.net.build(channels + self.planned, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
         self._own: tuple[Any, ...] = (None,)
         self._learnt = (self.net,) if self.text is None else (self.net, self.text)
 
     def learnt(self) -> tuple[nn.Module, ...]:
-        """What training changes: an auto-encoder, and a plan, stay as they are."""
+        """What the loss of a denoiser changes: an auto-encoder stays as it is; a plan and a sketch have losses of their own."""
         return self._learnt
 
     def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.plan is None or any(name.startswith("plan.") for name in tensors):
+        """Those of a model without a plan or sketch fit one that has one: it begins as if there were none."""
+        if not self.planned or any(name.startswith(MAPS) for name in tensors):
             return tensors
         return widened(self.state_dict(), tensors, self.planned)
 
@@ -101,7 +105,10 @@ class Estimator(Model, Sampler, Prompted):
 
     def read(self, label: Tensor | None, tokens: Tensor) -> Told:
         """What texts, int64 (N, L), and labels tell."""
-        return Told(label, *self.text(tokens))
+        if self.sketch is None:
+            return Told(label, *self.text(tokens))
+        with torch.no_grad():
+            return Told(label, *self.text(tokens), self.sketch(tokens))
 
     def hears(self, batch: Batch, step: Step, dropout: float) -> Condition:
         """What rows of a batch come with while learning: one of its texts each, or its label, left out for about this share of rows."""
@@ -152,7 +159,7 @@ class Estimator(Model, Sampler, Prompted):
         a, s = self.levels_of(t)
         scale = scales(a, s, self.config.data_std)[2] if "edm" in (self.config.path, self.config.prediction) else 1.0
         x = x * scale
-        if self.plan is not None:
+        if self.planned:
             x = beside(x, told.plan, self.planned)
         out = self.net(x, t, told.label, told.context, told.mask).float()
         return tuple(out.chunk(2, dim=1)) if self.config.learned_variance else (out, None)
@@ -207,7 +214,8 @@ class Estimator(Model, Sampler, Prompted):
         self, cond: Condition, n: int, options: DiffusionOptions, shares: dict[float, Tensor] | None = None, plan: Tensor | None = None
     ) -> Denoiser:
         """The denoiser of n rows with everything that the options ask for."""
-        told = self.told(cond, n)._replace(plan=plan)
+        told = self.told(cond, n)
+        told = told if plan is None else told._replace(plan=plan)
         denoise = self.denoiser(told, shares)
         if self.branches(options) == 2 and (cond.label is not None or cond.tokens is not None):
             both = self.denoiser(told.beside(self.nothing(n, options.negative)), shares)
@@ -346,5 +354,6 @@ class _Estimate(nn.Module):
     def forward(
         self, x: Tensor, t: Tensor, label: Tensor | None = None, tokens: Tensor | None = None, plan: Tensor | None = None
     ) -> Tensor:
-        told = Told(label) if tokens is None else self.model.read(label, tokens)._replace(plan=plan)
+        told = Told(label) if tokens is None else self.model.read(label, tokens)
+        told = told if plan is None else told._replace(plan=plan)
         return self.model.estimate(x, t, told)[0]

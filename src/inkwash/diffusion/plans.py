@@ -25,6 +25,8 @@ from inkwash.diffusion.options import DiffusionOptions
 if TYPE_CHECKING:
     from inkwash.diffusion.estimator import Estimator
 
+MAPS = ("plan.", "sketch.")  # how names of what makes them begin
+
 
 def build_plan(config: ModelConfig) -> "Estimator | None":
     """The model that plans for one of this configuration; None where it does without. Raises ConfigError where the two do not fit."""
@@ -35,13 +37,16 @@ def build_plan(config: ModelConfig) -> "Estimator | None":
         raise ConfigError("model.plan is a diffusion model that reads text by the same tokenizer as the model that draws after it.")
     if tuple(config.plan.shape) != tuple(config.shape):
         raise ConfigError(f"model.plan is of pictures of {config.plan.shape}, the model makes {config.shape}.")
+    if config.sketch is not None:
+        raise ConfigError("A model has model.plan or model.sketch, not both: the plan has the sketch.")
     plan = config.plan.model_copy(update={"lora": config.plan.lora or config.lora})
     return plan.build()
 
 
 def widened(own: dict[str, Tensor], tensors: dict[str, Tensor], more: int) -> dict[str, Tensor]:
-    """Weights of a model without a plan for one that has one of so many channels, whose weights are `own`: it draws as that one did."""
-    out = {name: value for name, value in own.items() if name.startswith("plan.")}
+    """Weights of a model that sees nothing beside its input for one, whose weights are `own`, that sees a map of so many channels: it
+    draws as that one did."""
+    out = {name: value for name, value in own.items() if name.startswith(MAPS)}
     for name, value in tensors.items():
         lacks = own[name].shape[1] - value.shape[1] if name in own and value.ndim == 4 else 0
         out[name] = F.pad(value, (0, 0, 0, 0, 0, more)) if lacks == more else value

@@ -44,6 +44,7 @@ from inkwash.diffusion.solvers import SOLVERS
 from inkwash.nn.denoisers import Net
 from inkwash.nn.frozen_text import FrozenTextConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
+from inkwash.nn.sketch import SketchConfig
 from inkwash.nn.telling import Telling
 from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
@@ -58,8 +59,8 @@ class DiffusionConfig(ModelConfig):
 
     data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
     for a model that takes none. plan: another diffusion model that reads the same text, whose latents are drawn first and seen beside
-    the picture (`inkwash.diffusion.plans`), None for none. lora: rank of what is learnt of a trained model, 0 for all of it. options:
-    this model's defaults.
+    the picture (`inkwash.diffusion.plans`), None for none. sketch: the mean of all that a text may mean, seen beside the picture
+    (`inkwash.nn.sketch`), None for none. lora: rank of what is learnt of a trained model, 0 for all of it. options: this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -72,6 +73,7 @@ class DiffusionConfig(ModelConfig):
     net: Net = UNetConfig()
     text: Annotated[TextConfig | FrozenTextConfig, Field(discriminator="kind")] | None = None
     plan: AnyModel | None = None
+    sketch: SketchConfig | None = None
     lora: int = Field(0, ge=0)
     options: DiffusionOptions = DiffusionOptions()
 
@@ -234,7 +236,7 @@ class DenoisingConfig(ObjectiveConfig):
     that learns along, to tell what a caption says in another of the same picture's (`nn/telling.py`); nats a token, 0 for none.
     retelling_until: share of the run after which that task is over: it is learnt long before the pictures are, and costs a sixth of a step.
     plan_noise: share of noise, at most, in the plan that a picture is learnt after. planning: weight of the plan's own loss, where it
-    learns along, with times of its own (PLAN_TIMES); 0 leaves it as it is.
+    learns along, with times of its own (PLAN_TIMES); 0 leaves it as it is. sketching: the same for a sketch's squared error.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -248,6 +250,7 @@ class DenoisingConfig(ObjectiveConfig):
     retelling_until: float = Field(1.0, ge=0, le=1)
     plan_noise: float = Field(0.25, ge=0, lt=1)
     planning: float = Field(0.0, ge=0)
+    sketching: float = Field(0.0, ge=0)
 
     def build(self, model: Diffusion) -> "Denoising":
         return Denoising(self, model)
@@ -264,12 +267,19 @@ class Denoising(Objective):
         self.retelling = Telling(reader.width, reader.tokenizer, reader.width, head=reader.head) if config.retelling else None
         if config.planning and model.plan is None:
             raise ConfigError("objective.planning teaches the plan of a model: this model has none.")
-        times = {**PLAN_TIMES, "label_dropout": config.label_dropout}
-        self.planning = DenoisingConfig(**times).build(model.plan) if config.planning else None
+        if config.sketching and model.sketch is None:
+            raise ConfigError("objective.sketching teaches the sketch of a model: this model has none.")
+        self.planning = self._planning() if config.planning else None
 
     def phases(self) -> list[Phase]:
-        planning = self.model.plan.learnt() if self.planning else ()
-        return [Phase("main", (*self.model.learnt(), *([self.retelling] if self.retelling else []), *planning))]
+        planning = self.planning.phases()[0].trains if self.planning else ()
+        others = [*([self.retelling] if self.retelling else []), *([self.model.sketch] if self.config.sketching else [])]
+        return [Phase("main", (*self.model.learnt(), *others, *planning))]
+
+    def _planning(self) -> "Denoising":
+        """The plan's own objective."""
+        own = {**PLAN_TIMES, "label_dropout": self.config.label_dropout, "sketching": float(self.model.plan.sketch is not None)}
+        return DenoisingConfig(**own).build(self.model.plan)
 
     def draw_times(self, batch: Batch, step: Step) -> Tensor:
         """t in (0, 1), (N,)."""
@@ -294,6 +304,9 @@ class Denoising(Objective):
         if self.retelling and step.progress < self.config.retelling_until:
             nats = self.retold(batch, step, told)
             loss, parts["retelling"] = loss + self.config.retelling * nats, nats.detach()
+        if self.config.sketching:
+            sketch = self.sketched(x0, batch, step)
+            loss, parts["sketch"] = loss + self.config.sketching * sketch, sketch.detach()
         if self.planning:
             plan = self.planning.loss(phase, replace(batch, latent=model.plan_latent(batch)), step)[0]
             loss, parts["plan"] = loss + self.config.planning * plan, plan.detach()
@@ -303,6 +316,11 @@ class Denoising(Objective):
         """Nats a token of one of each row's texts, given what the network was told; rows that were told nothing count for none."""
         heard = told.mask.sum(1) > 1  # more than the end
         return (self.retelling(told.context, told.mask, step.texts(batch.text)) * heard).mean()
+
+    def sketched(self, x0: Tensor, batch: Batch, step: Step) -> Tensor:
+        """The squared error of the mean that a text tells."""
+        sketch, tokens = self.model.sketch, self.model.hears(batch, step, self.config.label_dropout).tokens
+        return (sketch.mean(sketch(tokens)) - x0).square().mean()
 
     def weight(self, a: Tensor, s: Tensor) -> Tensor:
         """Of the prediction's squared error; the references weigh the error of D, which `stretch` translates."""

@@ -16,6 +16,7 @@ from inkwash.methods.fitting import FitConfig
 from inkwash.methods.text_lstm import StagesConfig, TextLSTMConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.pyramid import PyramidConfig
+from inkwash.nn.sketch import SketchConfig
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
 from inkwash.nn.unet import UNetConfig
@@ -104,7 +105,9 @@ def _further(source: str, start: ModelConfig) -> RunConfig:
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
-        objective=DenoisingConfig(**times, planning=float(start.plan is not None)),  # other pictures have other plans
+        objective=DenoisingConfig(
+            **times, planning=float(start.plan is not None), sketching=float(start.sketch is not None)
+        ),  # of other pictures
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
 
@@ -134,8 +137,8 @@ def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) ->
         raise ConfigError(f"A plan is for a diffusion model that learnt to read by itself; a {teacher.kind!r} model did not.")
     config = text(source, facts, _same("eye", start))
     reader = config.model.text.model_copy(update={"tokenizer": teacher.text.tokenizer})
-    model = config.model.model_copy(update={"text": reader})
-    return config.model_copy(update={"model": model, "objective": DenoisingConfig(**PLAN_TIMES)})
+    model = config.model.model_copy(update={"text": reader, "sketch": SketchConfig()})
+    return config.model_copy(update={"model": model, "objective": DenoisingConfig(**PLAN_TIMES, sketching=1.0)})
 
 
 def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
