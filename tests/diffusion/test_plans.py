@@ -11,6 +11,7 @@ from inkwash.methods.autoencoder import AutoencoderConfig
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig, LatentConfig
 from inkwash.methods.eye import EyeConfig
 from inkwash.nn.grid_coder import GridConfig
+from inkwash.nn.sketch import SketchConfig
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig
 from inkwash.nn.unet import UNetConfig
@@ -27,6 +28,7 @@ PLAN = LatentConfig(**KNOWN, autoencoder=EyeConfig(shape=(3, 8, 8), net=GridConf
 MODEL = DiffusionConfig(**KNOWN)
 PLANNED = MODEL.model_copy(update={"plan": PLAN})
 LATENT = LatentConfig(**KNOWN, autoencoder=AutoencoderConfig(shape=(3, 8, 8), net=GridConfig(stride=2, width=8)), plan=PLAN)
+SKETCHED = MODEL.model_copy(update={"sketch": SketchConfig(width=32, read=2, blocks=2, head=16)})
 PROMPTS = ["red left of blue", "blue left of red"]
 
 
@@ -51,8 +53,9 @@ def captioned(image):
 
 
 @torch.no_grad()
-def test_a_model_that_begins_from_one_without_a_plan_draws_as_that_one_does():
-    plain, planned = built(MODEL), PLANNED.build()
+@pytest.mark.parametrize("config", [PLANNED, SKETCHED])
+def test_a_model_that_begins_from_one_without_a_map_draws_as_that_one_does(config):
+    plain, planned = built(MODEL), config.build()
     planned.load_state_dict(planned.adopted(plain.state_dict()))
     torch.testing.assert_close(drawn(planned, condition(planned)), drawn(plain, condition(plain)))
     assert planned.adopted(planned.state_dict()).keys() == planned.state_dict().keys()  # one that has a plan keeps its own
@@ -154,6 +157,7 @@ def test_a_thin_model_has_a_thin_plan():
         ({"text": MODEL.text.model_copy(update={"tokenizer": TokenizerConfig(length=25)})}, "same tokenizer"),
         ({"plan": EyeConfig(shape=(3, 8, 8), net=GridConfig())}, "same tokenizer"),
         ({"shape": (3, 16, 16)}, "is of pictures of"),
+        ({"sketch": SketchConfig()}, "not both"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(update, said):
@@ -161,9 +165,47 @@ def test_a_plan_that_does_not_fit_is_refused(update, said):
         PLANNED.model_copy(update=update).build()
 
 
-def test_only_a_model_with_a_plan_can_teach_one():
+@pytest.mark.parametrize("task", ["planning", "sketching"])
+def test_what_a_model_has_not_cannot_be_taught(task):
     with pytest.raises(ConfigError, match="has none"):
-        DenoisingConfig(planning=1.0).build(built(MODEL))
+        DenoisingConfig(**{task: 1.0}).build(built(MODEL))
+
+
+def test_a_sketch_needs_a_text():
+    with pytest.raises(ConfigError, match="reads none"):
+        SKETCHED.model_copy(update={"text": None}).build()
+
+
+@torch.no_grad()
+def test_the_net_sees_the_sketch_of_its_own_text_with_guidance_too():
+    model, x, t = built(SKETCHED), torch.randn(2, 3, 8, 8), torch.tensor([0.5, 0.5])
+    told = model.told(condition(model), 2)
+    assert told.plan.shape == (2, 32, 8, 8)
+    assert not torch.allclose(model.estimate(x, t, told)[0], model.estimate(x, t, told._replace(plan=torch.zeros_like(told.plan)))[0])
+    out = model.estimate(torch.cat([x, x]), torch.cat([t, t]), told.beside(model.nothing(2)))[0]
+    torch.testing.assert_close(out[:2], model.estimate(x, t, told)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(out[2:], model.estimate(x, t, model.nothing(2))[0], atol=1e-5, rtol=1e-5)
+    assert drawn(model, condition(model), model.default_options().override({"size": [12, 16]})).shape == (2, 3, 12, 16)
+
+
+def test_a_sketch_learns_which_of_two_things_is_on_which_side_and_no_denoiser_changes_it():
+    model, image = built(SKETCHED, stir=0.0), torch.zeros(2, 3, 8, 8)
+    image[0, 0, :, :4], image[0, 2, :, 4:], image[1, 2, :, :4], image[1, 0, :, 4:] = 1, 1, 1, 1
+    batch = captioned(image)
+    objective = DenoisingConfig(label_dropout=0.0, sketching=1.0).build(model)
+    optimizer = torch.optim.Adam(model.sketch.parameters(), lr=3e-3)
+    for _ in range(150):
+        loss = objective.sketched(image, batch, step_of(2))
+        optimizer.zero_grad(), loss.backward(), optimizer.step()
+    swapped = Batch(batch.image, batch.cond, batch.index, [(p,) for p in reversed(PROMPTS)])
+    with torch.no_grad():
+        assert loss < 0.2 * objective.sketched(image, swapped, step_of(2))
+    model.zero_grad()
+    plain = DenoisingConfig(label_dropout=0.0).build(model)
+    plain.loss("main", batch, step_of(2))[0].backward()
+    assert all(p.grad is None for p in model.sketch.parameters())
+    ids = {id(p) for p in model.sketch.parameters()}
+    assert not ids & {id(p) for p in plain.phases()[0].parameters()} and ids <= {id(p) for p in objective.phases()[0].parameters()}
 
 
 def test_a_picture_after_a_plan_is_not_drawn_in_tiles():

@@ -108,7 +108,8 @@ class Estimator(Model, Sampler, Prompted):
         if self.sketch is None:
             return Told(label, *self.text(tokens))
         with torch.no_grad():
-            return Told(label, *self.text(tokens), self.sketch(tokens))
+            sketch = self.sketch(tokens)
+        return Told(label, *self.text(tokens), sketch)
 
     def hears(self, batch: Batch, step: Step, dropout: float) -> Condition:
         """What rows of a batch come with while learning: one of its texts each, or its label, left out for about this share of rows."""

@@ -1,9 +1,10 @@
 """The mean of all that a text may mean, place by place: a map made of the text alone, before any noise is looked at.
 
-A denoiser hears of a layout only where there is so much noise that little can be told from what it sees; there its guess is the mean over all
-layouts, and what a relation changes in that mean is little beside the noise in its gradients. Asked for the mean and nothing else, a
-transformer learns a relation from some ten thousand pictures, where a denoiser had none after a hundred thousand. So the mean is worked out
-by itself, with its own loss and its own reader; the denoiser sees it beside its noisy input, and no gradient of its comes back.
+A denoiser hears of a layout only where there is so much noise that little can be told from what it sees. There its guess is the mean
+over all layouts, and what a relation changes in that mean is little beside the noise in its gradients. Asked for the mean and nothing
+else, a transformer learns relations from some ten thousand pictures, where a denoiser had learnt none from a hundred thousand. So the mean
+is worked out by itself, with its own loss and its own reader; the denoiser sees it beside its noisy input, and none of its gradients
+come back.
 
 Reference: Vaswani et al. 2017, Attention Is All You Need (places ask, the tokens of the text answer).
 """
