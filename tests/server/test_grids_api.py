@@ -37,6 +37,22 @@ def test_each_cell_is_a_job(server):
     assert server.get("/v1/grids")[2]["data"][0]["id"] == grid["id"]
 
 
+def test_older_grids_are_a_page_away(server):
+    ask = {"model": "free", "steps": 1}
+    ids = [server.post("/v1/grids", {**ask, "axes": {"x": {"name": "seed", "values": [k]}}})[2]["id"] for k in range(3)]
+    page = server.get("/v1/grids?limit=2")[2]
+    assert [grid["id"] for grid in page["data"]] == ids[:0:-1] and page["more"]
+    older = server.get(f"/v1/grids?limit=1&before={page['data'][-1]['number']}")[2]
+    assert [grid["id"] for grid in older["data"]] == ids[:1]
+    first = server.get("/v1/grids?limit=200")[2]["data"][-1]["number"]
+    assert server.get(f"/v1/grids?limit=1&before={first + 1}")[2]["more"] is False, "a page that ends with the first grid is the last"
+    assert server.get(f"/v1/grids?before={first}")[2] == {"object": "list", "data": [], "more": False}
+    for wrong in ("limit=0", "limit=201", "limit=a", "before=0", f"before={2**63}"):
+        assert error_of(server.get(f"/v1/grids?{wrong}"), 400)["param"] == wrong.partition("=")[0]
+    for id in ids:
+        done(server, id)
+
+
 def test_one_seed_for_all_cells_unless_an_axis_says_another(server):
     grid = server.post("/v1/grids", {"axes": {"x": {"name": "model", "values": ["free", "classy"]}}})[2]
     assert grid["model"] is None

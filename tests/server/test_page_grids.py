@@ -1,5 +1,7 @@
 """The page's grids and the forms that follow what the server says, in a real Chromium. Skipped where there is none."""
 
+import time
+
 from live import PROMPT, opened
 
 SHOWN = "return document.querySelector(`[id='${arguments[0]}'] .labelled img`)?.naturalWidth > 0"
@@ -75,6 +77,38 @@ def test_a_grid_is_stopped_and_goes_on(page, server):
     page.press(f"[id='{id}'] [data-act=resume]")
     page.until(lambda: state(page, id) == "3 of 3: done" and page.js(SHOWN, id), "all of it")
     assert not page.js("return document.querySelector(`[id='${arguments[0]}'] [data-act=resume]`)", id)
+
+
+def quick(server, count: int) -> list[str]:
+    """Grids of one cell, all drawn."""
+    ask = {"model": "free", "steps": 1}
+    ids = [server.post("/v1/grids", {**ask, "axes": {"x": {"name": "seed", "values": [k]}}})[2]["id"] for k in range(count)]
+    end = time.monotonic() + 60
+    while any(not server.get(f"/v1/grids/{id}")[2]["counts"]["done"] for id in ids):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return ids
+
+
+def shown(page) -> list[str]:
+    return page.js("return [...document.querySelectorAll('#sheets > .card')].map((c) => c.id)")
+
+
+def test_older_grids_come_at_a_key(page, server):
+    from selenium.webdriver.common.keys import Keys
+
+    ids = quick(server, 13)[::-1]
+    page.open(f"{server.url}/?#grids")
+    page.until(lambda: shown(page) == ids[:12], "the newest page")
+    button = page.one("#older-grids")
+    assert button.is_displayed() and button.accessible_name == "Older grids"
+    button.send_keys(Keys.ENTER)
+    page.until(lambda: shown(page)[:13] == ids, "the page before")
+    while button.is_displayed():
+        count = len(shown(page))
+        button.send_keys(Keys.ENTER)
+        page.until(lambda: len(shown(page)) > count, "one more")  # noqa: B023 (called at once)
+    assert shown(page) == [grid["id"] for grid in server.get("/v1/grids?limit=200")[2]["data"]], "in the end, all of them"
 
 
 def test_forms_offer_what_there_is_and_bound_what_they_take(page, server):

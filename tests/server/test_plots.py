@@ -87,7 +87,7 @@ def test_an_axis_counts_more_than_a_field_under_any_of_its_names(plots, name, fi
 def test_axes_that_would_not_do_what_they_say_are_refused(plots, axes, said):
     with pytest.raises(ApiError, match=said):
         begun(plots, axes=axes)
-    assert plots.serving.queue.counts()[QUEUED] == 0 and plots.latest() == []
+    assert plots.serving.queue.counts()[QUEUED] == 0 and plots.page() == []
 
 
 def test_cells_that_do_not_fit_are_refused_and_one_that_never_will_is_not_tried_again(plots):
@@ -99,13 +99,13 @@ def test_cells_that_do_not_fit_are_refused_and_one_that_never_will_is_not_tried_
     with pytest.raises(ApiError) as never:
         begun(plots, axes={"x": axis("seed", *range(13))})
     assert never.value.headers["x-should-retry"] == "false"
-    assert plots.serving.queue.counts()[QUEUED] == 10 and len(plots.latest()) == 2
+    assert plots.serving.queue.counts()[QUEUED] == 10 and len(plots.page()) == 2
 
 
 def test_a_grid_that_is_asked_for_twice_is_one(plots):
     body = {"prompt": "a", "axes": {"x": axis("seed", *range(9))}}
     first = plots.begin(body, "once")
-    assert plots.begin(body, "once") == first and plots.latest() == [first], "and room in the queue is needed once"
+    assert plots.begin(body, "once") == first and plots.page() == [first], "and room in the queue is needed once"
     assert plots.begin({**body, "axes": {"x": axis("seed", 1)}}, "twice").id != first.id
 
 
@@ -115,7 +115,7 @@ def test_jobs_and_their_grid_come_in_one_transaction(plots, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         begun(plots, axes={"x": axis("seed", 1, 2)})
     monkeypatch.undo()
-    assert plots.serving.queue.counts()[QUEUED] == 0 and plots.latest() == []
+    assert plots.serving.queue.counts()[QUEUED] == 0 and plots.page() == []
 
 
 def test_a_sheet_says_what_its_pictures_have_to_say(tmp_path):
@@ -152,3 +152,11 @@ def test_a_grid_is_followed_until_its_last_cell_has_ended(plots):
     seen = asyncio.run(watch())
     assert seen[0] == [QUEUED, QUEUED] and seen[1] == [QUEUED, CANCELLED] and seen[-1] == [DONE, CANCELLED]
     assert not plots.serving._events
+
+
+def test_pages_lead_back_to_the_first_grid(plots):
+    begun = [plots.begin({"prompt": "a", "axes": {"x": axis("seed", k)}}) for k in range(5)]
+    seen = plots.page(limit=2)
+    while page := plots.page(before=seen[-1].number, limit=2):
+        seen += page
+    assert seen == begun[::-1]

@@ -19,13 +19,15 @@ from inkwash.server.queue import DONE, Job, QueueFull
 from inkwash.server.serving import Serving
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS grids (id TEXT PRIMARY KEY, created REAL NOT NULL, axes TEXT NOT NULL, jobs TEXT NOT NULL)"
+COLUMNS = "rowid AS number, id, created, axes, jobs"
 TELLING = {"model", "prompt", "seed", "size", "background", "negative_prompt", "num_inference_steps", "guidance_scale"}
 ALIKE = {"axes", *Generation.model_fields} - TELLING  # fields that make no other picture
 
 
 class Plot(NamedTuple):
-    """A grid. jobs: ids by place, as "x-y-z"."""
+    """A grid. number: the higher, the later. jobs: ids by place, as "x-y-z"."""
 
+    number: int
     id: str
     created: float
     axes: list[Axis]
@@ -77,12 +79,13 @@ class Plots:
         return known
 
     def _found(self, id: str) -> Plot | None:
-        row = self.db.execute("SELECT id, created, axes, jobs FROM grids WHERE id = ?", (id,)).fetchone()
+        row = self.db.execute(f"SELECT {COLUMNS} FROM grids WHERE id = ?", (id,)).fetchone()
         return row and _plot(row)
 
-    def latest(self, limit: int = 50) -> list[Plot]:
-        """The latest first."""
-        return [_plot(r) for r in self.db.execute("SELECT id, created, axes, jobs FROM grids ORDER BY created DESC LIMIT ?", (limit,))]
+    def page(self, before: int | None = None, limit: int = 50) -> list[Plot]:
+        """The latest first. before: number of the grid where the last page ended."""
+        asked = f"SELECT {COLUMNS} FROM grids WHERE ? IS NULL OR rowid < ? ORDER BY rowid DESC LIMIT ?"
+        return [_plot(row) for row in self.db.execute(asked, (before, before, limit))]
 
     def jobs(self, plot: Plot) -> dict[str, Job]:
         """Its jobs by their ids, without those that were removed."""
@@ -155,4 +158,4 @@ def _axes(told: Any) -> list[Axis]:
 
 def _plot(row: Any) -> Plot:
     axes = [Axis(a["name"], tuple(a["values"])) for a in json.loads(row["axes"])]
-    return Plot(row["id"], row["created"], axes, json.loads(row["jobs"]))
+    return Plot(row["number"], row["id"], row["created"], axes, json.loads(row["jobs"]))

@@ -8,6 +8,7 @@ import { ModelForm } from "./form.js";
 
 const AXES = { x: "axisX", y: "axisY", z: "axisZ" };
 const MISSING = ["failed", "interrupted", "cancelled"]; // states that can be gone on from
+const PAGE = 12; // grids that are asked for at once
 const LOOK = 1000; // milliseconds between two looks at a picture that fills
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -79,10 +80,11 @@ export class Grids {
     this.button = h("button", { class: "main", t: "drawGrid", id: "grid-go" });
     this.trouble = h("p", { class: "said", role: "status" });
     this.none = h("p", { class: "note", t: "noGrids" });
+    this.more = h("button", { type: "button", id: "older-grids", t: "olderGrids", hidden: true, onclick: () => this.older() });
     this.cards = new Cards(h("ol", { class: "jobs", id: "sheets" }), (grid) => this.sheet(grid));
     this.near = new IntersectionObserver((seen) => seen.forEach((entry) => this.approach(entry)), { rootMargin: "50%" });
     this.node = h("form", { class: "stack", novalidate: true }, this.form.node, h("div", { class: "go" }, this.button), this.said);
-    $("grids").append(this.node, h("div", {}, h("h2", { t: "grids" }), this.trouble, this.none, this.cards.list));
+    $("grids").append(this.node, h("div", {}, h("h2", { t: "grids" }), this.trouble, this.none, this.cards.list, this.more));
     this.form.model.addEventListener("change", () => this.follow());
     this.node.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -137,7 +139,7 @@ export class Grids {
 
   put(grid) {
     const before = this.cards.get(grid.id)?.grid;
-    this.cards.put(grid, grid.created);
+    this.cards.put(grid, grid.number);
     this.none.hidden = true;
     if (before && state(before) !== state(grid)) say($("announce"), "said", { kind: "$grids", state: `$${state(grid)}` });
   }
@@ -159,11 +161,36 @@ export class Grids {
     this.wake();
   }
 
-  /** The grids that there are. Gives the one that is worked on. */
+  /** The newest page, and what goes on of older ones. Gives the grid that is worked on. */
   async refresh() {
-    const { data } = await get("/v1/grids");
-    for (const grid of data) this.put(grid);
-    return data.findLast(open);
+    const known = this.known(); // what is begun meanwhile may be missing
+    const page = await get(`/v1/grids?limit=${PAGE}`);
+    const there = new Set(page.data.map((grid) => grid.id));
+    for (const grid of page.data) this.put(grid);
+    for (const grid of known) if (!there.has(grid.id) && open(grid)) this.put(await get(`/v1/grids/${grid.id}`));
+    if (this.oldest === undefined) this.turned(page);
+    return this.known().filter(open).sort((a, b) => a.number - b.number)[0];
+  }
+
+  known() {
+    return [...this.cards.values()].map((sheet) => sheet.grid);
+  }
+
+  /** The page before. */
+  async older() {
+    try {
+      const page = await get(`/v1/grids?limit=${PAGE}&before=${this.oldest}`);
+      for (const grid of page.data) this.put(grid);
+      this.turned(page);
+      this.wake(); // one of them may be worked on
+    } catch (error) {
+      report(this.trouble, error);
+    }
+  }
+
+  turned({ data, more }) {
+    this.oldest = data.at(-1)?.number ?? this.oldest ?? 0;
+    this.more.hidden = !more;
   }
 
   /** Each change of a cell as it happens. */

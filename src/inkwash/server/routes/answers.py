@@ -4,9 +4,9 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from inkwash.server.errors import ApiError
@@ -16,6 +16,8 @@ from inkwash.server.serving import Serving, done
 
 USAGE = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
 QUIET = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies shall not hold events back
+Before = Annotated[int | None, Query(ge=1, lt=2**63)]  # the number of what the last page ended with
+Limit = Annotated[int, Query(ge=1, le=200)]  # of one page
 BEAT = 15.0  # seconds without an event after which a comment keeps the connection open
 
 

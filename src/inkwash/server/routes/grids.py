@@ -12,7 +12,7 @@ from inkwash.inference.axes import AXES
 from inkwash.server.plots import Plot, Plots
 from inkwash.server.protocol import Generation, read_json
 from inkwash.server.queue import DONE, STATES, Job
-from inkwash.server.routes.answers import QUIET, address, beating, event
+from inkwash.server.routes.answers import QUIET, Before, Limit, address, beating, event
 from inkwash.server.routes.images import document, repeat_of, serving_of
 
 router = APIRouter(prefix="/v1/grids", tags=["grids"])
@@ -41,7 +41,7 @@ def _counts(cells: list[dict[str, Any]]) -> dict[str, int]:
 def _told(request: Request, plot: Plot, jobs: dict[str, Job]) -> dict[str, Any]:
     cells = _cells(request, plot, jobs)
     axes = {key: {"name": a.name, "values": list(a.values)} for key, a in zip(AXES, plot.axes)}
-    head = {"id": plot.id, "object": "grid", "created": plot.created, **_common(jobs), "axes": axes}
+    head = {"id": plot.id, "object": "grid", "number": plot.number, "created": plot.created, **_common(jobs), "axes": axes}
     return head | {"counts": _counts(cells), "cells": cells}
 
 
@@ -77,10 +77,12 @@ async def begin(request: Request) -> JSONResponse:
 
 
 @router.get("")
-async def listed(request: Request) -> JSONResponse:
+async def listed(request: Request, before: Before = None, limit: Limit = 50) -> JSONResponse:
     """The latest first."""
     plots = _plots(request)
-    return JSONResponse({"object": "list", "data": [_now(request, plots, plot) for plot in plots.latest()]})
+    page = plots.page(before, limit + 1)  # one more than is told: whether there is another page
+    data = [_now(request, plots, plot) for plot in page[:limit]]
+    return JSONResponse({"object": "list", "data": data, "more": len(page) > limit})
 
 
 @router.get("/{id}")

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.queue import KINDS, STATES, Job
-from inkwash.server.routes.answers import QUIET, beating, event, told
+from inkwash.server.routes.answers import QUIET, Before, Limit, beating, event, told
 from inkwash.server.routes.images import serving_of
 from inkwash.server.store import TYPES
 
@@ -48,8 +48,8 @@ async def model(request: Request, name: str) -> JSONResponse:
 @router.get("/jobs")
 async def jobs(
     request: Request,
-    before: int | None = Query(None, ge=1, lt=2**63),
-    limit: int = Query(50, ge=1, le=200),
+    before: Before = None,
+    limit: Limit = 50,
     state: str | None = None,
     kind: Annotated[tuple[str, ...], Query()] = KINDS,
 ) -> JSONResponse:
@@ -59,11 +59,11 @@ async def jobs(
     if strange := [k for k in kind if k not in KINDS]:
         raise invalid(f"There is no kind {strange[0][:40]!r}; they are {', '.join(KINDS)}.", "kind")
     serving = serving_of(request)
-    page = serving.queue.page(before, limit, (state,) if state else STATES, kind)
+    states = (state,) if state else STATES
+    page = serving.queue.page(before, limit + 1, states, kind)  # one more than is told: whether there is another page
     counts = serving.queue.counts(kind)
-    return JSONResponse(
-        {"object": "list", "data": [told(request, job, serving) for job in page], "counts": counts, "more": len(page) == limit}
-    )
+    data = [told(request, job, serving) for job in page[:limit]]
+    return JSONResponse({"object": "list", "data": data, "counts": counts, "more": len(page) > limit})
 
 
 @router.get("/jobs/{id}", name="job")
