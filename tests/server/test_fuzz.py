@@ -127,7 +127,17 @@ def request(order: random.Random) -> tuple[str, str, dict]:
     if way < 0.9:
         return "POST", order.choice([path, "/v1/training", "/v1/training/archives"]), {"raw": order.randbytes(order.randint(0, 300))}
     rest = order.choice(
-        ["jobs/x", "jobs?before=9&limit=3", "files/%2e%2e%2fqueue.db", "files/..", "models/%00", "jobs?state=%ff", "training/x"]
+        [
+            "jobs/x",
+            "jobs?before=9&limit=3",
+            "files/%2e%2e%2fqueue.db",
+            "files/..",
+            "models/%00",
+            "jobs?state=%ff",
+            "training/x",
+            "grids/x",
+            "grids?before=9&limit=3",
+        ]
     )
     return order.choice(["GET", "POST", "DELETE", "PUT"]), f"/v1/{rest}", {}
 

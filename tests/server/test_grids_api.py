@@ -53,6 +53,19 @@ def test_older_grids_are_a_page_away(server):
         done(server, id)
 
 
+def test_a_grid_is_deleted_with_its_cells(server):
+    slow = {"prompt": PROMPT, "steps": 150, "axes": {"x": {"name": "guidance", "values": [1 + k / 10 for k in range(3)]}}}
+    id = server.post("/v1/grids", slow)[2]["id"]
+    assert error_of(server.ask("DELETE", f"/v1/grids/{id}"), 409)["code"] == "not_ended"
+    cells = done(server, id)["cells"]
+    assert all(server.get(cell["url"])[0] == 200 for cell in cells)
+    assert server.ask("DELETE", f"/v1/grids/{id}")[2] == {"id": id, "object": "grid", "deleted": True}
+    assert id not in [grid["id"] for grid in server.get("/v1/grids?limit=200")[2]["data"]]
+    gone = [f"/v1/grids/{id}{rest}" for rest in ("", "/picture", "/events")] + [f"/v1/jobs/{cell['job']}" for cell in cells]
+    assert {server.get(path)[0] for path in [*gone, *(cell["url"] for cell in cells)]} == {404}
+    assert error_of(server.ask("DELETE", f"/v1/grids/{id}"), 404)["code"] == "not_found"
+
+
 def test_one_seed_for_all_cells_unless_an_axis_says_another(server):
     grid = server.post("/v1/grids", {"axes": {"x": {"name": "model", "values": ["free", "classy"]}}})[2]
     assert grid["model"] is None

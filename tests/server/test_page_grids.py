@@ -111,6 +111,36 @@ def test_older_grids_come_at_a_key(page, server):
     assert shown(page) == [grid["id"] for grid in server.get("/v1/grids?limit=200")[2]["data"]], "in the end, all of them"
 
 
+def test_a_grid_is_deleted_by_key_once_it_has_asked(page, server):
+    from selenium.webdriver.common.keys import Keys
+
+    other, id = quick(server, 2)
+    (job,) = [cell["job"] for cell in server.get(f"/v1/grids/{id}")[2]["cells"]]
+    page.open(f"{server.url}/?#grids")
+    page.until(lambda: page.js(SHOWN, id) and page.js(SHOWN, other), "their pictures")
+    page.until(lambda: job in [c["id"] for c in page.cards()], "the cell's picture in the gallery")
+    button = page.one(f"[id='{id}'] [data-act=delete]")
+    button.send_keys(Keys.ENTER)
+    assert button.text == "Delete this and its pictures?"
+    button.send_keys(Keys.TAB)
+    assert button.text == "Delete" and server.get(f"/v1/grids/{id}")[0] == 200, "looking elsewhere takes the question back"
+    choose(page, "language", "zh")
+    button.send_keys(Keys.ENTER)
+    assert button.text == "删除这一项和它的图片吗？"
+    button.send_keys(Keys.ENTER)
+    page.until(lambda: id not in shown(page) and job not in [c["id"] for c in page.cards()], "it to go, there and in the gallery")
+    assert server.get(f"/v1/grids/{id}")[0] == 404 and other in shown(page)
+    assert server.ask("DELETE", f"/v1/grids/{other}")[0] == 200
+    page.press("#tab-grids")  # which looks at once
+    page.until(lambda: other not in shown(page), "what was deleted elsewhere to go too")
+    slow = server.post("/v1/grids", {"prompt": PROMPT, "steps": 200, "axes": {"x": {"name": "guidance", "values": [1, 2, 3, 4]}}})[2]["id"]
+    page.press("#tab-grids")
+    page.until(lambda: slow in shown(page), "another one")
+    offered = "return [...document.querySelectorAll(`[id='${arguments[0]}'] .buttons > *`)].map((b) => b.dataset.act)"
+    assert len({"cancel", "delete"} & set(page.js(offered, slow))) == 1, "what goes on is cancelled first"
+    page.until(lambda: "delete" in page.js(offered, slow), "its end")
+
+
 def test_forms_offer_what_there_is_and_bound_what_they_take(page, server):
     field = """const label = [...document.querySelectorAll('#draw label')].find((l) => l.textContent === arguments[0]);
         return document.getElementById(label.htmlFor)"""

@@ -160,3 +160,29 @@ def test_pages_lead_back_to_the_first_grid(plots):
     while page := plots.page(before=seen[-1].number, limit=2):
         seen += page
     assert seen == begun[::-1]
+
+
+def test_a_grid_goes_with_its_jobs_and_pictures_once_all_have_ended(plots):
+    kept, plot = (plots.begin({"prompt": "a", "axes": {"x": axis("seed", 1, 2)}}, name) for name in ("kept", "gone"))
+    finish(plots, kept, "0-0-0", png())
+    finish(plots, plot, "0-0-0", png())
+    with pytest.raises(ApiError, match="cancel it first") as early:
+        plots.remove(plot)
+    assert (early.value.status, early.value.code) == (409, "not_ended")
+    assert len(plots.jobs(plot)) == 2 and len(list(plots.serving.pictures.folder.iterdir())) == 2, "none of it has gone"
+    plots.cancel(plot)
+    plots.remove(plot)
+    assert plots.page() == [kept] and not plots.jobs(plot) and len(plots.jobs(kept)) == 2
+    assert [p.name for p in plots.serving.pictures.folder.iterdir()] == [plots.jobs(kept)[kept.jobs["0-0-0"]].result["pictures"][0]["file"]]
+    with pytest.raises(ApiError) as unknown:
+        plots.get(plot.id)
+    assert unknown.value.status == 404
+    assert plots.begin({"prompt": "a", "axes": {"x": axis("seed", 9)}}, "gone").id == plot.id, "its name is free again"
+
+
+def test_a_grid_whose_jobs_were_removed_one_by_one_goes_too(plots):
+    plot = plots.begin({"prompt": "a", "axes": {"x": axis("seed", 1, 2)}})
+    plots.cancel(plot)
+    plots.serving.remove(plot.jobs["0-0-0"])
+    plots.remove(plot)
+    assert plots.page() == [] and plots.serving.queue.page() == []

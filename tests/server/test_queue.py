@@ -66,6 +66,21 @@ def test_several_jobs_come_together_or_not_at_all(queue):
     assert queue.several([]) == {}
 
 
+def test_several_jobs_go_together_or_not_at_all(queue):
+    first, second, other = (queue.submit("generate", "m", {}) for _ in range(3))
+    queue.cancel(first.id)
+    noted = []
+    assert queue.forget_all([first.id, second.id], lambda: noted.append(1)) is None
+    assert queue.get(first.id) and not noted, "one still waits"
+    queue.cancel(second.id)
+    with pytest.raises(ZeroDivisionError):
+        queue.forget_all([first.id, second.id], lambda: 1 / 0)
+    assert queue.get(first.id) and queue.get(second.id), "what goes with them stayed"
+    gone = queue.forget_all([first.id, "job_nowhere", second.id], lambda: noted.append(1))
+    assert {job.id for job in gone} == {first.id, second.id} and noted == [1]
+    assert [job.id for job in queue.page()] == [other.id] and queue.forget_all([first.id]) == []
+
+
 def test_the_same_request_twice_is_one_job(queue):
     one, other = queue.submit("generate", "m", {}, "k"), queue.submit("generate", "m", {}, "k")
     assert one.id == other.id and len(queue.page()) == 1

@@ -100,6 +100,15 @@ class Plots:
         for id in plot.jobs.values():
             self.serving.queue.again(id)
 
+    def remove(self, plot: Plot) -> None:
+        """A grid, its cells' jobs and their pictures. Raises ApiError where one of them has not ended."""
+
+        def note() -> None:
+            self.db.execute("DELETE FROM grids WHERE id = ?", (plot.id,))
+
+        if self.serving.remove_all(list(plot.jobs.values()), note) is None:
+            raise ApiError(409, f"The grid {plot.id} has cells that have not ended; cancel it first.", "not_ended")
+
     def picture(self, plot: Plot) -> Callable[[], bytes]:
         """What makes labelled sheets of what there is so far. It takes a while, and may be called in another thread."""
         jobs = self.jobs(plot)

@@ -213,11 +213,19 @@ class Queue:
 
     def forget(self, id: str) -> Job | None:
         """Take an ended job off the list."""
+        gone = self.forget_all([id])
+        return gone[0] if gone else None
+
+    def forget_all(self, ids: Sequence[str], note: Callable[[], None] = lambda: None) -> list[Job] | None:
+        """Take ended jobs off the list: all that there are of these or, where one has not ended, none, which is None. note: takes off with
+        them what knows their ids."""
         with self._change():
-            row = self.db.execute(
-                f"DELETE FROM jobs WHERE id = ? AND state IN ({_marks(ENDED)}) RETURNING {COLUMNS}", (id, *ENDED)
-            ).fetchone()
-        return row and _job(row)
+            jobs = list(self.several(ids).values())
+            if not all(job.ended for job in jobs):
+                return None
+            self.db.executemany("DELETE FROM jobs WHERE id = ?", [(job.id,) for job in jobs])
+            note()
+        return jobs
 
     def describe(self, models: dict[str, dict[str, Any]]) -> None:
         """Note what the models that are served can do."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -289,11 +289,16 @@ class Serving:
 
     def remove(self, id: str) -> Job | None:
         """An ended job and its files."""
-        job = self.queue.forget(id)
-        if job is not None:
+        gone = self.remove_all([id])
+        return gone[0] if gone else None
+
+    def remove_all(self, ids: Sequence[str], note: Callable[[], None] = lambda: None) -> list[Job] | None:
+        """Ended jobs and their files: all or, where one has not ended, none, which is None. note: as the queue takes it."""
+        jobs = self.queue.forget_all(ids, note)
+        for job in jobs or []:
             self.uploads.remove(uploads_of(job.payload))
             self.pictures.remove(made_of(job))
-        return job
+        return jobs
 
 
 def done(job: Job) -> Job:

@@ -1,6 +1,6 @@
 // What every list on the page is made of: a card with a title, a state, its progress, a sentence and buttons, the newest first.
 
-import { h, report } from "./dom.js";
+import { h, report, say } from "./dom.js";
 
 export class Card {
   /** parts: what stands between the progress and the sentence. */
@@ -32,6 +32,17 @@ export class Card {
       }
     };
     return h("button", { type: "button", class: "quiet", "data-act": key, t: key, onclick: press });
+  }
+
+  /** Pictures do not come back: a first press asks, a second one deletes, and looking elsewhere takes the question back. */
+  deletion(act) {
+    const ask = (sure) => {
+      node.classList.toggle("sure", sure);
+      say(node, sure ? "reallyDelete" : "delete");
+    };
+    const node = this.button("delete", () => (node.classList.contains("sure") ? act() : ask(true)));
+    node.addEventListener("blur", () => ask(false));
+    return node;
   }
 
   /** What can be done now, false for what cannot. The same buttons as before stay: new ones would lose the focus. */

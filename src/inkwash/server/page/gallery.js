@@ -68,17 +68,6 @@ class Entry extends Card {
       ended(job) && this.deletion(() => jobs.delete(job.id)),
     );
   }
-
-  /** Pictures do not come back: a first press asks, a second one deletes, and looking elsewhere takes the question back. */
-  deletion(act) {
-    const ask = (sure) => {
-      node.classList.toggle("sure", sure);
-      say(node, sure ? "reallyDelete" : "delete");
-    };
-    const node = this.button("delete", () => (node.classList.contains("sure") ? act() : ask(true)));
-    node.addEventListener("blur", () => ask(false));
-    return node;
-  }
 }
 
 /** jobs: the queue. view: the large picture. reuse: what takes settings up. */

@@ -1,7 +1,7 @@
 // Grids: a picture for each combination of settings. Begun here, shown as the server's labelled picture while it fills, stopped, gone on with.
 
 import { Axis, settings } from "./axis.js";
-import { blob, events, get, post } from "./api.js";
+import { blob, events, get, post, remove } from "./api.js";
 import { Card, Cards } from "./cards.js";
 import { $, h, plain, report, say } from "./dom.js";
 import { ModelForm } from "./form.js";
@@ -43,6 +43,7 @@ class Sheet extends Card {
       open(grid) && button("cancel", "cancel"),
       MISSING.some((s) => counts[s] > 0) && button("resume", "resume"),
       this.load,
+      !open(grid) && this.deletion(() => this.grids.delete(this.grid)),
     );
     this.look();
   }
@@ -133,6 +134,7 @@ export class Grids {
 
   approach({ target, isIntersecting }) {
     const sheet = this.cards.get(target.id);
+    if (!sheet) return; // it was deleted
     sheet.near = isIntersecting;
     sheet.look();
   }
@@ -144,7 +146,24 @@ export class Grids {
     if (before && state(before) !== state(grid)) say($("announce"), "said", { kind: "$grids", state: `$${state(grid)}` });
   }
 
-  /** A grid was begun, stopped or gone on with from here. */
+  async delete({ id, cells }) {
+    await remove(`/v1/grids/${id}`);
+    this.drop(id);
+    for (const { job } of cells) this.jobs.drop(job);
+    this.stirred();
+  }
+
+  drop(id) {
+    const sheet = this.cards.get(id);
+    if (!sheet) return;
+    sheet.near = false; // it looks no more
+    this.near.unobserve(sheet.node);
+    URL.revokeObjectURL(sheet.image.src);
+    this.cards.drop(id);
+    this.none.hidden = this.cards.size > 0;
+  }
+
+  /** A grid was begun, stopped, gone on with or deleted from here. */
   stirred() {
     this.jobs.stirred();
     this.wake();
@@ -161,15 +180,33 @@ export class Grids {
     this.wake();
   }
 
-  /** The newest page, and what goes on of older ones. Gives the grid that is worked on. */
+  /** The newest page, and what goes on of older ones; what is missing was deleted. Gives the grid that is worked on. */
   async refresh() {
     const known = this.known(); // what is begun meanwhile may be missing
     const page = await get(`/v1/grids?limit=${PAGE}`);
     const there = new Set(page.data.map((grid) => grid.id));
+    const last = page.data.at(-1)?.number ?? 0;
     for (const grid of page.data) this.put(grid);
-    for (const grid of known) if (!there.has(grid.id) && open(grid)) this.put(await get(`/v1/grids/${grid.id}`));
+    for (const grid of known.filter(({ id }) => !there.has(id))) {
+      if (grid.number > last || !page.more) this.drop(grid.id);
+      else if (open(grid)) await this.again(grid.id);
+    }
     if (this.oldest === undefined) this.turned(page);
     return this.known().filter(open).sort((a, b) => a.number - b.number)[0];
+  }
+
+  async again(id) {
+    try {
+      this.put(await get(`/v1/grids/${id}`));
+    } catch (error) {
+      this.missing(id, error);
+    }
+  }
+
+  /** What was asked of one grid went wrong: it may have been deleted elsewhere. */
+  missing(id, error) {
+    if (error.status !== 404) throw error;
+    this.drop(id);
   }
 
   known() {
@@ -198,12 +235,13 @@ export class Grids {
     this.leave = new AbortController();
     try {
       for await (const { type, counts, ...told } of events(`/v1/grids/${id}/events`, this.leave.signal)) {
-        const { grid } = this.cards.get(id);
+        const grid = this.cards.get(id)?.grid;
+        if (!grid) return; // it was deleted
         const cells = grid.cells.map((cell) => (cell.job === told.job ? told : cell));
         this.put(type === "grid" ? { ...told, counts } : { ...grid, counts, cells });
       }
     } catch (error) {
-      if (!this.leave.signal.aborted) throw error;
+      if (!this.leave.signal.aborted) this.missing(id, error);
     }
   }
 

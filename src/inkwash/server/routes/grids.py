@@ -92,6 +92,14 @@ async def one(request: Request, id: str) -> JSONResponse:
     return JSONResponse(_now(request, plots, plots.get(id)))
 
 
+@router.delete("/{id}")
+async def remove(request: Request, id: str) -> JSONResponse:
+    """Take a grid whose cells have ended off the list, with their jobs and pictures."""
+    plots = _plots(request)
+    plots.remove(plots.get(id))
+    return JSONResponse({"id": id, "object": "grid", "deleted": True})
+
+
 @router.get("/{id}/events")
 async def events(request: Request, id: str) -> StreamingResponse:
     """A grid as it is, and its cells as they change, until all have ended."""
