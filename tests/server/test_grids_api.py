@@ -21,8 +21,9 @@ def done(server, id: str) -> dict:
 
 
 def test_each_cell_is_a_job(server):
-    status, _, grid = server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES}, headers={"Idempotency-Key": "a grid"})
+    status, headers, grid = server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES}, headers={"Idempotency-Key": "a grid"})
     assert status == 202 and len(grid["cells"]) == 6 and grid["axes"] == AXES
+    assert headers["location"] == f"{server.url}/v1/grids/{grid['id']}" and server.get(headers["location"])[2]["id"] == grid["id"]
     assert (grid["model"], grid["prompt"]) == ("reader", PROMPT)
     assert server.post("/v1/grids", {"prompt": PROMPT, "axes": AXES}, headers={"Idempotency-Key": "a grid"})[2]["id"] == grid["id"]
     grid = done(server, grid["id"])

@@ -81,7 +81,8 @@ def test_what_a_request_may_not_do(school, more, said):
 
 
 def test_what_the_trainer_refuses_is_told(school):
-    job = school.post("/v1/training", {**ASK, "recipe": "vea", "name": "typo"})[2]
+    _, headers, job = school.post("/v1/training", {**ASK, "recipe": "vea", "name": "typo"})
+    assert headers["location"] == f"{school.url}/v1/training/{job['id']}" and school.get(headers["location"])[2]["id"] == job["id"]
     done = ended(school, job["id"])
     assert done["state"] == "failed" and "did you mean 'vae'" in done["error"]
 

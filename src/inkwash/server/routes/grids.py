@@ -73,7 +73,8 @@ async def _changes(request: Request, plot: Plot) -> AsyncIterator[str]:
 async def begin(request: Request) -> JSONResponse:
     """A picture for each combination of the values of "axes"; the other fields are those of a generation."""
     plots = _plots(request)
-    return JSONResponse(_now(request, plots, plots.begin(read_json(await request.body()), repeat_of(request))), 202)
+    plot = plots.begin(read_json(await request.body()), repeat_of(request))
+    return JSONResponse(_now(request, plots, plot), 202, headers={"Location": str(request.url_for("grid", id=plot.id))})
 
 
 @router.get("")
@@ -85,7 +86,7 @@ async def listed(request: Request, before: Before = None, limit: Limit = 50) -> 
     return JSONResponse({"object": "list", "data": data, "more": len(page) > limit})
 
 
-@router.get("/{id}")
+@router.get("/{id}", name="grid")
 async def one(request: Request, id: str) -> JSONResponse:
     """A grid, with the state of each of its cells."""
     plots = _plots(request)

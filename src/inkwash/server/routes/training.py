@@ -30,7 +30,7 @@ async def begin(request: Request) -> JSONResponse:
     """Train a model; its job is followed, cancelled and queued again as any other."""
     asked = await json_body(request, Training)
     job = _lessons(request).begin(asked)
-    return JSONResponse(told(request, job, serving_of(request)), 202)
+    return JSONResponse(told(request, job, serving_of(request)), 202, headers={"Location": str(request.url_for("training", id=job.id))})
 
 
 @router.get("")
@@ -49,7 +49,7 @@ async def archive(request: Request) -> JSONResponse:
     return JSONResponse({"object": "archive", "name": _lessons(request).keep(await request.body())}, 201)
 
 
-@router.get("/{id}")
+@router.get("/{id}", name="training")
 async def one(request: Request, id: str) -> JSONResponse:
     """A training, with its curve and the addresses of its sample grids."""
     job, lessons = _job(request, id), _lessons(request)
