@@ -5,13 +5,13 @@ import { blob, events, get, post, remove } from "./api.js";
 import { Card, Cards } from "./cards.js";
 import { $, h, plain, report, say } from "./dom.js";
 import { ModelForm } from "./form.js";
+import { pause } from "./jobs.js";
 
 const AXES = { x: "axisX", y: "axisY", z: "axisZ" };
 const MISSING = ["failed", "interrupted", "cancelled"]; // states that can be gone on from
 const PAGE = 12; // grids that are asked for at once
 const LOOK = 1000; // milliseconds between two looks at a picture that fills
 
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const open = (grid) => grid.counts.running + grid.counts.queued > 0;
 const state = ({ counts }) => ["running", "queued", ...MISSING, "removed"].find((s) => counts[s] > 0) ?? "done";
 

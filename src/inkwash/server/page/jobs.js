@@ -8,6 +8,7 @@ import { begin, events, get, post, remove } from "./api.js";
 export const PICTURED = ["generate", "edit", "upscale", "style", "caption"];
 const KINDS = [...PICTURED, "serve"].map((kind) => `&kind=${kind}`).join(""); // trainings are looked after where they are shown
 const PAGE = 24;
+export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 export const ended = (job) => !["queued", "running"].includes(job.state);
 
 export class Jobs extends EventTarget {

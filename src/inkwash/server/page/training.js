@@ -3,7 +3,7 @@
 import { blob, get, local, post } from "./api.js";
 import { Card, Cards } from "./cards.js";
 import { $, field, h, plain, report, say } from "./dom.js";
-import { ended } from "./jobs.js";
+import { ended, pause } from "./jobs.js";
 import { t } from "./words.js";
 
 const LOOK = 2000; // milliseconds between two looks at what is being trained
@@ -82,7 +82,7 @@ class Lesson extends Card {
   act(job) {
     const button = (key, verb) => this.button(key, async () => {
       this.update(await post(`/v1/jobs/${job.id}/${verb}`));
-      this.training.wake();
+      this.training.stirred();
     });
     this.offer(!ended(job) && button("stop", "cancel"), ended(job) && job.state !== "done" && button("retry", "retry"));
   }
@@ -103,7 +103,9 @@ class Lesson extends Card {
 }
 
 export class Training {
-  constructor() {
+  constructor(jobs) {
+    this.jobs = jobs;
+    this.whole = new Map(); // when what is shown of a training to its last point had ended, by its id
     this.lessons = new Cards(h("ol", { class: "jobs", id: "lessons" }), (job) => new Lesson(this, job));
     this.visible = false;
     this.wake = () => {};
@@ -130,6 +132,8 @@ export class Training {
       event.preventDefault();
       this.begin();
     });
+    document.addEventListener("visibilitychange", () => this.wake());
+    jobs.addEventListener("elsewhere", () => this.wake());
     this.run();
   }
 
@@ -156,7 +160,7 @@ export class Training {
       const job = await post("/v1/training", body);
       this.put(job);
       report(this.said, { key: "sent" });
-      this.wake();
+      this.stirred();
     } catch (error) {
       report(this.said, error);
     }
@@ -177,6 +181,12 @@ export class Training {
     }));
   }
 
+  /** A training was begun or stopped from here. */
+  stirred() {
+    this.jobs.stirred();
+    this.wake();
+  }
+
   put(job) {
     this.lessons.put(job, job.number);
     this.none.hidden = true;
@@ -190,21 +200,20 @@ export class Training {
     choices(this.recipe, page.recipes, "diffusion");
     choices(this.data, page.sources);
     for (const job of page.data) {
-      const known = this.lessons.get(job.id)?.job;
-      const settled = known?.curve && ended(known) && known.state === job.state;
-      if (!settled) this.put(await get(`/v1/training/${job.id}`));
+      if (ended(job) && this.whole.get(job.id) === job.finished) continue;
+      const told = await get(`/v1/training/${job.id}`);
+      this.put(told);
+      this.whole.set(told.id, told.finished);
     }
     return page.data.some((job) => !ended(job));
   }
 
   async run() {
     for (;;) {
+      const woken = new Promise((done) => (this.wake = done)); // by what comes while this looks, too
       let open = false;
       if (this.visible && !document.hidden) open = await this.refresh().catch(() => true);
-      await new Promise((done) => {
-        this.wake = done;
-        setTimeout(done, open ? LOOK : 5 * LOOK);
-      });
+      await Promise.race([pause(open ? LOOK : 5 * LOOK), woken]);
     }
   }
 }
