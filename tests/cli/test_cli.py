@@ -29,7 +29,7 @@ from inkwash.cli.main import main
 try:
     main()
 finally:
-    print([m for m in ("torch", "numpy", "PIL", "accelerate") if m in sys.modules])
+    print([m for m in ("torch", "numpy", "PIL", "accelerate", "pydantic") if m in sys.modules])
 """
     best = 9.0
     for _ in range(5):

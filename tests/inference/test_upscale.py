@@ -5,9 +5,10 @@ from PIL import Image
 
 from inkwash.core.errors import ConfigError
 from inkwash.diffusion.guidance import windows
+from inkwash.inference.interpolation import METHODS
 from inkwash.inference.load import load
 from inkwash.inference.tiles import by_tiles
-from inkwash.inference.upscale import METHODS, covered, enlarge, upscale
+from inkwash.inference.upscale import covered, enlarge, upscale
 from inkwash.training.run import train
 from tiny import pictures, run_config, stir_, write_folder, write_npz
 

@@ -7,13 +7,12 @@ import time
 import pytest
 
 from inkwash import recipes
-from inkwash.inference.upscale import METHODS
 from inkwash.server import lessons
 from inkwash.server.errors import ApiError
 from inkwash.server.making import MAKERS
 from inkwash.server.protocol import Edition, Generation, read, read_form
 from inkwash.server.queue import DONE, FAILED, KINDS, TRAINING
-from inkwash.server.serving import INTERPOLATED, Serving
+from inkwash.server.serving import Serving
 from inkwash.server.settings import Limits, ServerConfig
 from live import png
 
@@ -116,7 +115,6 @@ def test_forms_are_read_by_their_fields():
 
 
 def test_names_are_those_that_there_are():
-    """The answering side imports no torch, so it has the names of ways to enlarge, recipes and kinds of jobs in lists of its own."""
-    assert set(INTERPOLATED) == set(METHODS)
+    """The answering side imports no torch, so it has the names of recipes and kinds of jobs in lists of its own."""
     assert list(lessons.RECIPES) == sorted(recipes.RECIPES)
     assert set(KINDS) == {*MAKERS, TRAINING, "serve"}

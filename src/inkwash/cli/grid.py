@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from inkwash.cli.flags import Device, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps, labelled, said
+from inkwash.inference.axes import MOST
 
 AXIS = "An axis as name=value,value: seed=1-4, steps=5,10, guidance=1,3, model=A,B, 'prompt=a|b', or an option of the model's own."
 
@@ -32,7 +33,7 @@ def grid(
     precision: PrecisionName = "auto",
     device: Device = "auto",
     json: Json = False,
-    most: Annotated[int, typer.Option("--most", min=1, help="How many cells a grid may have.")] = 400,
+    most: Annotated[int, typer.Option("--most", min=1, help="How many cells a grid may have.")] = MOST,
     given: Any = None,
 ) -> None:
     """Draw a picture for each combination of settings, on labelled sheets. Run again, it goes on where it was."""

@@ -12,11 +12,12 @@ from inkwash.core.disk import make_folder
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep
 from inkwash.data.decode import SUFFIXES, opened
+from inkwash.inference.interpolation import METHODS
 from inkwash.inference.load import load
 from inkwash.inference.pictures import save_picture
 from inkwash.inference.provenance.read import carried
 from inkwash.inference.provenance.write import FORMATS, NOTHING_MORE, Provenance
-from inkwash.inference.upscale import METHODS, TILE, enlarge
+from inkwash.inference.upscale import TILE, enlarge
 from inkwash.inference.upscale import translate as translated
 from inkwash.inference.upscale import upscale as upscaled
 

@@ -6,7 +6,6 @@ What others call an X/Y/Z plot: columns along x, rows along y, a sheet for each 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from inkwash.core.config import read_value
 from inkwash.core.errors import ConfigError
 
 AXES = ("x", "y", "z")
@@ -53,6 +52,8 @@ def read_axis(text: str, most: int = MOST) -> Axis:
     name = name.strip().replace("-", "_")
     if not equals or not name:
         raise ConfigError(f"{text!r} is not an axis: write name=value,value,...")
+    from inkwash.core.config import read_value  # pydantic, which the command line's help does without
+
     parts = [p.strip() for p in values.split("|" if name == "prompt" or "|" in values else ",")]
     first, dash, last = parts[0].partition("-")
     if len(parts) == 1 and dash and first.isdecimal() and last.isdecimal():

@@ -10,11 +10,11 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep, Translator
 from inkwash.core.pixels import from_uint8, to_uint8
 from inkwash.data.decode import to_channels
+from inkwash.inference.interpolation import METHODS
 from inkwash.inference.load import Loaded
 from inkwash.inference.tiles import by_tiles
 from inkwash.nn.resize import resize
 
-METHODS = {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic", "lanczos": "lanczos", "spline": "spline"}
 TILE = 192  # pixels of the small picture, unless said
 WHOLE = 1024  # side of a picture that is translated at once
 MOST = 400_000_000  # pixels of a result

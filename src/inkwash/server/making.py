@@ -13,12 +13,13 @@ from inkwash.core.model import OnStep
 from inkwash.data.decode import as_rgb, opened
 from inkwash.inference.captions import describe
 from inkwash.inference.edit import Edit
+from inkwash.inference.interpolation import METHODS
 from inkwash.inference.pictures import to_pil
 from inkwash.inference.provenance.read import Traces, carried
 from inkwash.inference.provenance.write import Provenance, encode
 from inkwash.inference.runner import Request, Runner
 from inkwash.inference.style import StyleOptions, transfer
-from inkwash.inference.upscale import METHODS, enlarge, upscale
+from inkwash.inference.upscale import enlarge, upscale
 from inkwash.metrics.features.catalog import perceptual
 from inkwash.server.queue import Job
 from inkwash.server.store import Store

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from inkwash.core.errors import nearest
+from inkwash.inference.interpolation import METHODS
 from inkwash.server.errors import ApiError, broken, invalid
 from inkwash.server.intake import Intake, Upload
 from inkwash.server.protocol import NAMES, PUBLIC, Captioning, Edition, Enlargement, Generation, Styling, Variation, Wishes
@@ -17,7 +18,6 @@ from inkwash.server.store import Store
 TICK = 0.02  # seconds between two looks at what the worker has changed, while somebody waits
 REST = 0.25  # while nobody does
 RANDOM = 2**31  # seeds that are drawn for who names none
-INTERPOLATED = ("lanczos", "bicubic", "bilinear", "nearest", "spline")  # ways of enlarging without a model
 UNSERVED = ("size", "tile", "overlap", "lora", "strength", "rounds")  # options that are a field of their own, or not for strangers
 
 
@@ -104,7 +104,7 @@ class Serving:
 
     def upscale(self, asked: Enlargement, image: bytes | None, repeat: str | None = None) -> Job:
         """A picture made larger. Raises ApiError."""
-        if asked.model in INTERPOLATED:
+        if asked.model in METHODS:
             name, path = asked.model, asked.model
         else:
             name, facts = self.model(asked.model, "upscale")
