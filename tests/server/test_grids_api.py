@@ -102,7 +102,7 @@ def test_all_cells_or_none(server):
     assert "are too many" in said({"x": {"name": "steps", "values": [1, 5000]}})
     assert "not served here" in said({"x": {"name": "model", "values": ["reader", "none"]}}, 404)
     assert "has a value twice" in said({"x": {"name": "seed", "values": [1, 1]}})
-    assert "has room for" in said({"x": {"name": "seed", "values": list(range(150))}}, 429)
+    assert "no room for 150 more" in said({"x": {"name": "seed", "values": list(range(150))}}, 429)
     assert "at most 400" in said({"x": {"name": "seed", "values": list(range(401))}})
     for bad in (
         None,

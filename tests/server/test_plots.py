@@ -93,10 +93,10 @@ def test_axes_that_would_not_do_what_they_say_are_refused(plots, axes, said):
 def test_cells_that_do_not_fit_are_refused_and_one_that_never_will_is_not_tried_again(plots):
     for count in (6, 4):
         plots.begin({"prompt": "a", "axes": {"x": axis("seed", *range(count))}})
-    with pytest.raises(ApiError, match="has 3 cells, and the queue has room for 2") as later:
+    with pytest.raises(ApiError, match=r"10 wait already, and there is no room for 3 more\. Try again") as later:
         begun(plots, axes={"x": axis("seed", 1, 2, 3)})
     assert later.value.status == 429 and set(later.value.headers) == {"Retry-After"}
-    with pytest.raises(ApiError) as never:
+    with pytest.raises(ApiError, match=r"at most 12 jobs: .* no room for 13 more\.$") as never:
         begun(plots, axes={"x": axis("seed", *range(13))})
     assert never.value.headers["x-should-retry"] == "false"
     assert plots.serving.queue.counts()[QUEUED] == 10 and len(plots.page()) == 2

@@ -41,9 +41,9 @@ def test_the_longest_waiting_is_first_and_training_waits_elsewhere(queue):
 def test_a_full_queue_says_when_to_come_back(queue):
     for _ in range(5):
         queue.submit("generate", "m", {})
-    with pytest.raises(QueueFull, match="5 jobs wait") as full:
+    with pytest.raises(QueueFull, match="5 wait already, and there is no room for 1 more") as full:
         queue.submit("generate", "m", {})
-    assert full.value.seconds >= 1
+    assert full.value.seconds >= 1 and not full.value.never
     queue.claim([queue.waiting()[0].id])
     queue.submit("generate", "m", {})
 
@@ -54,7 +54,11 @@ def test_several_jobs_come_together_or_not_at_all(queue):
     assert noted == ids and [queue.get(id).payload["k"] for id in ids] == [0, 1, 2]
     with pytest.raises(QueueFull) as full:
         queue.submit_all("generate", [("m", {})] * 3, noted.extend)
-    assert full.value.room == 2 and noted == ids and queue.counts()[QUEUED] == 3
+    assert not full.value.never and noted == ids and queue.counts()[QUEUED] == 3
+
+    with pytest.raises(QueueFull) as full:
+        queue.submit_all("generate", [("m", {})] * 6, noted.extend)
+    assert full.value.never, "six do not fit into a queue of five"
 
     def broken(ids):
         raise RuntimeError

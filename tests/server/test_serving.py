@@ -100,6 +100,7 @@ def test_a_full_queue_keeps_no_upload(serving):
         serving.generate(asked())
     with pytest.raises(ApiError) as caught:
         serving.edit(read(Edition, {"prompt": "a"}), [png()], None)
+    assert caught.value.headers.keys() == {"Retry-After"} and str(caught.value).endswith("Try again later.")
     assert caught.value.status == 429 and not list(serving.uploads.folder.iterdir())
 
 

@@ -15,7 +15,7 @@ from inkwash.inference.provenance.write import encode
 from inkwash.inference.sheets import sheets, stacked
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.protocol import NAMES, Generation, read
-from inkwash.server.queue import DONE, Job, QueueFull
+from inkwash.server.queue import DONE, Job
 from inkwash.server.serving import Serving
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS grids (id TEXT PRIMARY KEY, created REAL NOT NULL, axes TEXT NOT NULL, jobs TEXT NOT NULL)"
@@ -66,10 +66,7 @@ class Plots:
         def note(ids: list[str]) -> None:
             self.db.execute("INSERT INTO grids VALUES (?, ?, ?, ?)", (id, now, stored, json.dumps(dict(zip(keys, ids)))))
 
-        try:
-            self.serving.queue.submit_all("generate", orders, note)
-        except QueueFull as full:
-            raise _too_many(len(orders), full, self.serving.queue.most) from None
+        self.serving.submit_all("generate", orders, note)
         return self.get(id)
 
     def get(self, id: str) -> Plot:
@@ -126,12 +123,6 @@ class Plots:
                 return None
 
         return lambda: encode(stacked(list(sheets(plot.axes, of))), facts, "png", given)
-
-
-def _too_many(count: int, full: QueueFull, most: int) -> ApiError:
-    never = {"x-should-retry": "false"} if count > most else {}
-    headers = {"Retry-After": str(round(full.seconds + 0.5))} | never
-    return ApiError(429, f"The grid has {count} cells, and the queue has room for {full.room}.", "queue_full", headers=headers)
 
 
 def _plain_name(name: str) -> str:

@@ -37,11 +37,11 @@ CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, facts TEXT NOT NULL);
 
 
 class QueueFull(InkwashError):
-    """No more jobs are taken. room: for how many there is. seconds: after which there is likely to be more."""
+    """No more jobs are taken. never: more were wanted than a queue takes. seconds: after which there is likely to be room."""
 
-    def __init__(self, most: int, waiting: int, seconds: float):
-        super().__init__(f"The queue is full: {waiting} jobs wait already.")
-        self.room, self.seconds = max(0, most - waiting), seconds
+    def __init__(self, most: int, waiting: int, wanted: int, seconds: float):
+        super().__init__(f"The queue takes at most {most} jobs: {waiting} wait already, and there is no room for {wanted} more.")
+        self.never, self.seconds = wanted > most, seconds
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Queue:
     def _room(self, wanted: int) -> None:
         (waiting,) = self.db.execute("SELECT count(*) FROM jobs WHERE state = ?", (QUEUED,)).fetchone()
         if waiting + wanted > self.most:
-            raise QueueFull(self.most, waiting, max(1.0, self.pace() * waiting / 2))
+            raise QueueFull(self.most, waiting, wanted, max(1.0, self.pace() * waiting / 2))
 
     def _insert(self, n: int, kind: str, model: str, payload: dict[str, Any], repeat: str | None) -> str:
         id = f"job_{secrets.token_urlsafe(12)}"

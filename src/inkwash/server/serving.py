@@ -128,7 +128,14 @@ class Serving:
             return self.queue.submit(kind, model, payload, repeat)
         except QueueFull as full:
             self.uploads.remove(uploads_of(payload))
-            raise ApiError(429, f"{full} Try again later.", "queue_full", headers={"Retry-After": str(round(full.seconds + 0.5))}) from None
+            raise too_many(full) from None
+
+    def submit_all(self, kind: str, orders: Sequence[tuple[str, dict[str, Any]]], note: Callable[[list[str]], None]) -> list[str]:
+        """Jobs that were looked at: all of them, or none. note: as the queue takes it. Raises ApiError where the queue is full."""
+        try:
+            return self.queue.submit_all(kind, orders, note)
+        except QueueFull as full:
+            raise too_many(full) from None
 
     # ---- parts of requests
 
@@ -299,6 +306,12 @@ class Serving:
             self.uploads.remove(uploads_of(job.payload))
             self.pictures.remove(made_of(job))
         return jobs
+
+
+def too_many(full: QueueFull) -> ApiError:
+    """What is answered where the queue is full."""
+    headers = {"Retry-After": str(round(full.seconds + 0.5))} | ({"x-should-retry": "false"} if full.never else {})
+    return ApiError(429, f"{full}{'' if full.never else ' Try again later.'}", "queue_full", headers=headers)
 
 
 def done(job: Job) -> Job:
