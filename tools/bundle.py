@@ -22,7 +22,7 @@ from inkwash.core.packing import packed
 from inkwash.inference.load import JUDGE, model_folder
 
 PLACE = Path(__file__).parents[1] / "src" / "inkwash" / "assets" / "models"
-MOST = 10 << 20  # bytes
+MOST = 14 << 20  # bytes
 
 
 def main() -> None:
@@ -40,13 +40,16 @@ def main() -> None:
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
     tensors, _ = load_tensors(source / WEIGHTS)
-    config = read_model_config(source).override(pairs(args.set))
+    config = read_model_config(source)
     if args.autoencoder:
         better, _ = load_tensors(model_folder(args.autoencoder) / WEIGHTS)
         tensors |= {f"autoencoder.{name}": t for name, t in better.items()}
     if args.plan:
         better, _ = load_tensors(model_folder(args.plan) / WEIGHTS)
-        tensors |= {f"plan.{name}": t for name, t in better.items()}
+        kept = {name: t for name, t in tensors.items() if not name.startswith("plan.")}
+        tensors = kept | {f"plan.{name}": t for name, t in better.items()}
+        config = config.model_copy(update={"plan": read_model_config(model_folder(args.plan))})
+    config = config.override(pairs(args.set))
     target.mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, config.to_json())
@@ -56,7 +59,7 @@ def main() -> None:
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size
-    print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 10 that a bundled model may have"))
+    print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 14 that a bundled model may have"))
 
 
 if __name__ == "__main__":

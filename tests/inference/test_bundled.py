@@ -12,7 +12,7 @@ from inkwash.inference.upscale import enlarge, upscale
 from inkwash.metrics.paired import psnr
 from inkwash.nn.degrade import small
 
-MOST, ALL = 10 << 20, 25 << 20  # bytes of weights of one, and of all
+MOST, ALL = 14 << 20, 27 << 20  # bytes of weights of one (scenes-64 is two models, an eye and a sketch), and of all
 
 
 def test_there_is_one_to_enlarge_with():
