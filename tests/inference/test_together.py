@@ -6,7 +6,6 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import watched
 from inkwash.inference.runner import Request, Runner
 
-
 PLAN = 2  # steps of a plan, as few as of a picture: what is to be seen here is not what many make of a rounding
 
 
