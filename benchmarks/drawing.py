@@ -4,7 +4,8 @@ usage: python benchmarks/drawing.py [--model scenes-64] [--steps 14] [--rounds 5
 
 cold: `inkwash draw` as a process of its own, to a file on disk. warm: one picture, and 16 at once, with the model loaded. The other side is
 the loop of a pipeline of diffusers on pixels: its conditional U-Net with random weights, as wide as it must be to have about as many
-parameters as ours, DDIM, the same number of steps, guidance on in both. Medians over rounds that alternate between the two.
+parameters as ours (a plan's net counts too), DDIM, the same number of steps, guidance on in both, nothing judged. Medians over rounds that
+alternate between the two.
 """
 
 import argparse
@@ -85,13 +86,14 @@ def clock(f) -> float:
 
 def beside(loaded: Loaded, steps: int, rounds: int) -> None:
     side = loaded.model.config.shape[1]
-    own = sum(p.numel() for p in loaded.model.net.parameters())
+    nets = [loaded.model.net, *([loaded.model.plan.net] if getattr(loaded.model, "plan", None) else [])]  # a plan's steps come first
+    own = sum(p.numel() for net in nets for p in net.parameters())
     net, count, scheduler = peer(own, side)
     print(f"parameters of the U-Net: {own / 1e6:.2f} M here, {count / 1e6:.2f} M there; {loaded.precision.name} here, fp32 there")
     for n in (1, 16):
         ours, other = [], []
         for _ in range(rounds + 1):
-            ours.append(clock(partial(loaded.sample, n, prompt=PROMPT, steps=steps)))
+            ours.append(clock(partial(loaded.sample, n, prompt=PROMPT, of=1, steps=steps)))
             other.append(clock(partial(theirs, net, scheduler, n, side, steps)))
         ours, other = ([t / n for t in times[1:]] for times in (ours, other))  # the first round warms up
         ratio = statistics.median(b / a for a, b in zip(ours, other))
