@@ -28,12 +28,21 @@ class Critic(torch.nn.Module, Seer):
         return Doubt((self.bar - x.mean()).item(), text.split()[-1])
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def built(recipe, folder):
     torch.manual_seed(0)
-    model = run_config("text", write_npz(tmp_path_factory.mktemp("data") / "a.npz")).model.build().eval()
+    model = run_config(recipe, write_npz(folder / "a.npz")).model.build().eval()
     stir_(model, 0.3)
     return model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return built("text", tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory):
+    return built("planned", tmp_path_factory.mktemp("data"))
 
 
 def contested(model, contest, seeds, batch=64):
@@ -67,14 +76,6 @@ def test_it_draws_until_the_judge_is_content_and_a_seed_alone_decides(model):
 def test_without_a_bar_everything_is_drawn_and_nothing_doubted(model):
     _, chosen = contested(model, Contest(Critic(model.config.shape, 9.0), 3), [0, 1])
     assert all(seed in drawings(seed % 10**9, 3) and word == "" for seed, _, word in chosen)
-
-
-@pytest.fixture(scope="module")
-def planner(tmp_path_factory):
-    torch.manual_seed(0)
-    model = run_config("planned", write_npz(tmp_path_factory.mktemp("data") / "a.npz")).model.build().eval()
-    stir_(model, 0.3)
-    return model
 
 
 def test_where_the_judge_reads_plans_only_after_the_best_of_them_a_picture_is_drawn(planner):

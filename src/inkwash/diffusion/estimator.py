@@ -36,6 +36,11 @@ class Told(NamedTuple):
     mask: Tensor | None = None
     plan: Tensor | None = None
 
+    @property
+    def heard(self) -> Tensor:
+        """Which rows were told a text that says something, bool (N,)."""
+        return self.mask.sum(1) > 1  # more than the end
+
     def beside(self, other: "Told") -> "Told":
         """The rows of both, the other's last."""
         if self.context is None:
@@ -124,8 +129,7 @@ class Estimator(Model, Sampler, Prompted):
         told = self.told(self.hears(batch, step, dropout), len(batch))
         if self.plan is None:
             return told
-        heard = told.mask.sum(1) > 1  # more than the end
-        return told._replace(plan=taught(self.plan_latent(batch), heard, step, noise, dropout))
+        return told._replace(plan=taught(self.plan_latent(batch), told.heard, step, noise, dropout))
 
     def nothing(self, n: int, instead: str = "") -> Told:
         """For n rows: the null class, and the text that stands for none."""

@@ -314,8 +314,7 @@ class Denoising(Objective):
 
     def retold(self, batch: Batch, step: Step, told: Told) -> Tensor:
         """Nats a token of one of each row's texts, given what the network was told; rows that were told nothing count for none."""
-        heard = told.mask.sum(1) > 1  # more than the end
-        return (self.retelling(told.context, told.mask, step.texts(batch.text)) * heard).mean()
+        return (self.retelling(told.context, told.mask, step.texts(batch.text)) * told.heard).mean()
 
     def sketched(self, x0: Tensor, batch: Batch, step: Step) -> Tensor:
         """The squared error of the mean that a text tells."""
