@@ -23,7 +23,7 @@ from inkwash.data.scenes import (
     split_of,
     tells,
 )
-from inkwash.data.scenes.world import covered, most_objects
+from inkwash.data.scenes.world import RELATIONS, covered, most_objects
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,18 @@ def test_a_scene_keeps_its_promises(scenes):
             assert holds(scene.objects[0], scene.relation, scene.objects[1]) and (0, scene.relation, 1) in facts(scene)
 
 
+def test_relations_of_clear_scenes_are_no_borderline_cases():
+    relations = set()
+    for i in range(60):
+        scene = sample(0, i, 64, Settings(clear=True))
+        if scene.relation:
+            relations.add(scene.relation)
+            first, second = scene.objects[:2]
+            assert holds(first, scene.relation, second, margin=1.6) and not holds(first, scene.relation, second, margin=9)
+        assert all(covered(o, [p for p in scene.objects if p.z > o.z]) <= 0.2 for o in scene.objects)
+    assert relations == set(RELATIONS)
+
+
 def test_captions_come_in_two_languages(scenes):
     for scene in scenes:
         english, chinese = captions(scene)
@@ -80,6 +92,11 @@ def test_masks_are_where_the_objects_are(scenes):
 def test_held_out_compositions_are_only_in_the_test_split():
     train, test = ([sample(0, i, 32, split=s) for i in range(60)] for s in ("train", "test"))
     assert {split_of(s) for s in train} == {"train"} and {split_of(s) for s in test} == {"test"}
+
+
+def test_a_setting_that_is_not_used_leaves_a_fingerprint_as_it_was():
+    plain, clear = ScenesSource(64, 12), ScenesSource(64, 12, clear=True)
+    assert plain.fingerprint() == "33a1d5989a2e6397" != clear.fingerprint()
 
 
 def test_a_picture_is_read_back():

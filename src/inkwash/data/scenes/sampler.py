@@ -9,6 +9,7 @@ from inkwash.core.errors import ConfigError, nearest
 from inkwash.data.scenes.split import split_of
 from inkwash.data.scenes.world import (
     BACKGROUNDS,
+    CLEAR,
     COLOURS,
     RELATIONS,
     SHAPES,
@@ -33,12 +34,14 @@ MOST_ENCLOSED = 0.5  # of its outline may run over other objects: the rest is se
 @dataclass(frozen=True)
 class Settings:
     """What a scene may hold. `objects` bounds their number (None: 1 below 32 pixels, 2 from 32, 4 from 64), `plain` leaves out textures,
-    grounds other than flat ones and changes of light, `holdout` keeps the compositions of `split.held_out` out of the training split.
+    grounds other than flat ones and changes of light, `holdout` keeps the compositions of `split.held_out` out of the training split. `clear`: a relation that is told is
+    never a borderline case (`world.CLEAR`).
     """
 
     objects: int | None = None
     plain: bool = False
     holdout: bool = True
+    clear: bool = False
 
     def __post_init__(self):
         if self.objects is not None and not 1 <= self.objects <= 4:
@@ -76,14 +79,14 @@ def _shows(o: Object, scene: list[Object]) -> bool:
     return covered(o, [p for p in others if p.z > o.z]) <= MOST_COVERED and enclosed(o, others) <= MOST_ENCLOSED
 
 
-def _place(draws: Draws, objects: list[Object], relation: str | None) -> list[Object] | None:
+def _place(draws: Draws, objects: list[Object], relation: str | None, clear: bool) -> list[Object] | None:
     """Positions that keep objects whole, hardly covered and, for the first two, in the relation; None where chance did not find any."""
     placed: list[Object] = []
     for k, o in enumerate(objects):
         edge = o.diameter / 2 + 0.015
-        for _ in range(24):
+        for _ in range(96 if clear and k == 1 else 24):
             o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
-            if k == 1 and not holds(placed[0], relation, o):
+            if k == 1 and not holds(placed[0], relation, o, CLEAR if clear else 1.0):
                 continue
             trial = [*placed, o]
             if all(_shows(b, trial) for b in trial):
@@ -106,7 +109,7 @@ def _propose(draws: Draws, side: int, settings: Settings, count: int) -> Scene |
         diameter = scale[size] * draws.uniform(1 - JITTER, 1 + JITTER)
         texture = "plain" if settings.plain else draws.pick(TEXTURES)
         objects.append(Object(draws.pick(SHAPES), colour, size, texture, 0.5, 0.5, diameter, z))
-    placed = _place(draws, objects, relation)
+    placed = _place(draws, objects, relation, settings.clear)
     if placed is None:
         return None
     near, far = TONES[draws.pick(list(TONES))]

@@ -52,7 +52,7 @@ class ScenesSource(Source):
     Scenes of "val" are drawn as those of "train". With `holdout` (unless given, not for `plain` scenes), "test" shows only scenes with a
     composition that the others never have. "all" draws without regard to that. look: one of `LOOKS`, for two kinds of picture of one world.
     frames: above 0, clips of so many frames, in which every object goes its own way and bounces off the edges; captions and labels tell
-    of the first. speed: what an object goes in a frame, as a share of the side.
+    of the first. speed: what an object goes in a frame, as a share of the side. clear: no relation that is told is a borderline case.
     """
 
     splits = SPLITS[:-1]
@@ -60,10 +60,10 @@ class ScenesSource(Source):
 
     def __init__(self, size: int = 32, count: int = 20_000, seed: int = 0, split: str = "train", objects: int | None = None,
                  plain: bool = False, holdout: bool | None = None, lang: str = "en,zh", captions: int = 1,
-                 look: str | None = None, frames: int = 0, speed: float = 0.04):  # fmt: skip
+                 look: str | None = None, frames: int = 0, speed: float = 0.04, clear: bool = False):  # fmt: skip
         self.name, self.split, self.size, self.count, self.seed = "scenes", canonical(split), size, count, seed
         self.lang = tuple(filter(None, (word.strip() for word in lang.split(","))))
-        self.settings = Settings(objects, plain, not plain if holdout is None else holdout)
+        self.settings = Settings(objects, plain, not plain if holdout is None else holdout, clear)
         self.look, self.frames, self.speed, self.captions = look, frames, speed, captions
         if frames:
             check(frames, speed, "mirror")
@@ -126,7 +126,8 @@ class ScenesSource(Source):
         return images, labels
 
     def fingerprint(self) -> str:
-        told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, asdict(self.settings), *filter(None, [self.look])]
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "clear" or value}
+        told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, settings, *filter(None, [self.look])]
         told += [self.frames, self.speed] if self.frames else []
         told += [f"captions {self.captions}"] if self.captions != 1 else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -35,6 +35,7 @@ TONES = {
 CLASSES = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
 LEAST_COVERED = 0.07  # of the object behind, for "in front of" to be said
+CLEAR = 1.6  # times as much of everything that a relation asks for, where it is to hold clearly
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,18 @@ def enclosed(o: Object, others: Sequence[Object], n: int = 64) -> float:
     return float((rim & np.logical_or.reduce([_silhouette(p.shape, p.x, p.y, p.diameter, n) for p in near])).sum() / rim.sum())
 
 
-def holds(a: Object, relation: str, b: Object) -> bool:
+def holds(a: Object, relation: str, b: Object, margin: float = 1.0) -> bool:
     """Whether "a RELATION b" is true: beside each other by more than half a mean diameter and within 34 degrees of the axis, or a nearer
-    one hiding at least 7 percent of the other. Raises ConfigError for an unknown relation.
+    one hiding at least 7 percent of the other. margin: times as far, as near the axis, as much. Raises ConfigError for an unknown relation.
     """
     if relation not in RELATIONS:
         raise ConfigError(f"{relation!r} is not a relation; {nearest(relation, RELATIONS)}")
     if relation in ("right of", "below", "behind"):
-        return holds(b, INVERSE[relation], a)
+        return holds(b, INVERSE[relation], a, margin)
     if relation == "in front of":
-        return a.z > b.z and covered(b, [a]) >= LEAST_COVERED
+        return a.z > b.z and covered(b, [a]) >= margin * LEAST_COVERED
     along, across = (b.x - a.x, b.y - a.y) if relation == "left of" else (b.y - a.y, b.x - a.x)
-    return along > 0.25 * (a.diameter + b.diameter) and along >= 1.5 * abs(across)
+    return along > margin * 0.25 * (a.diameter + b.diameter) and along >= margin * 1.5 * abs(across)
 
 
 def facts(scene: Scene) -> list[tuple[int, str, int]]:
