@@ -182,3 +182,10 @@ def test_a_device_and_a_precision_by_name():
         choose_precision(torch.device("cpu"), "fp16")
     with pytest.raises(ConfigError, match="There is no device 'qpu'"):
         choose_device("qpu")
+
+
+def test_a_precision_is_measured_where_gradients_are_switched_off():
+    from inkwash.core import device
+
+    with torch.no_grad():
+        assert min(device._time_convolution(torch.device("cpu"), rounds=2)) > 0

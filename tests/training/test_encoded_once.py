@@ -53,3 +53,19 @@ def test_a_long_run_encodes_each_picture_once_and_learns_nearly_the_same(source,
     assert any(not torch.equal(once[k], each[k]) for k in once)
     for k in once:
         torch.testing.assert_close(once[k], each[k], atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_captioner_s_eye_is_encoded_once_only_where_it_does_not_learn(learns, source, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run_module, "latents_of", lambda *args, **kw: asked.append(1) or latents_of(*args, **kw))
+    count = len(Dataset(open_source(source), View()))
+    config = run_config("captioner", source, steps=2 * count // 4, batch=4, samples=0)
+    config = config.model_copy(update={"objective": config.objective.model_copy(update={"eye": learns})})
+    train(config, tmp_path / "run", quiet=True)
+    assert bool(asked) != learns
+    torch.manual_seed(config.train.seed)
+    began = config.model.build().state_dict()
+    ended = load_tensors(tmp_path / "run/model/model.safetensors")[0]
+    moved = {name.split(".")[0] for name, value in ended.items() if not torch.equal(value, began[name])}
+    assert moved == {"norm", "writer", *(["eye"] if learns else [])}

@@ -80,9 +80,10 @@ def _time_convolution(device: torch.device, rounds: int = 6) -> tuple[float, flo
     times: dict[bool, list[float]] = {False: [], True: []}
     for bf16 in [False, True] * rounds:
         start = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            y = conv(F.silu(x))
-        y.float().square().mean().backward()
+        with torch.enable_grad():  # whoever loads a model may have switched them off
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+                y = conv(F.silu(x))
+            y.float().square().mean().backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
         times[bf16].append(1e3 * (time.perf_counter() - start))

@@ -51,10 +51,11 @@ class Objective(nn.Module, ABC):
 
     Every bit of its state lies in parameters or persistent buffers, so that a checkpoint is complete by construction.
     couples: rows of a batch interact in the loss (contrastive, batch statistics); it then goes through `step.gather` and
-    `step.reduce`, and accumulation is refused.
+    `step.reduce`, and accumulation is refused. encoded: of a model that is an `Encoding`, that its encoder stays as it is.
     """
 
     couples: bool = False
+    encoded: bool = True
 
     def __init__(self, config: ObjectiveConfig, model: Model):
         super().__init__()

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Captioner, Doubt, Model, Options, Seer, Written
-from inkwash.core.objective import Objective, refuse_uncaptioned
+from inkwash.core.model import Captioner, Doubt, Encoding, Model, Options, Seer, Written
+from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
 from inkwash.nn.dit import positions
@@ -68,7 +68,7 @@ class CaptionerConfig(ModelConfig):
         return ImageCaptioner(self)
 
 
-class ImageCaptioner(Model, Captioner, Seer):
+class ImageCaptioner(Model, Captioner, Seer, Encoding):
     """A convolutional eye and a writer. As a judge: how likely it is that it would write a text."""
 
     Options = CaptionOptions
@@ -85,19 +85,30 @@ class ImageCaptioner(Model, Captioner, Seer):
     def default_options(self) -> CaptionOptions:
         return CaptionOptions(lang=self.config.languages[0])
 
+    @property
+    def encoder(self) -> nn.Module:
+        return self.eye
+
+    @torch.no_grad()
+    def to_latent(self, image: Tensor) -> Tensor:
+        """What the eye sees, (N, D, h, w)."""
+        return full(self.eye(image))
+
     def places(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to one vector a place, (N, P, D), which says where it is."""
-        return self._placed(self.eye(x))
+        return self.placed(self.eye(x))
 
-    def _placed(self, features: Tensor) -> Tensor:
+    def placed(self, features: Tensor) -> Tensor:
+        """What the eye saw, (N, D, h, w), as vectors that say where they are, (N, P, D)."""
         seen = features.flatten(2).transpose(1, 2)
         return self.norm(full(seen) + positions(*self.grid, self.config.d, features.device))
 
     def scores(self, x: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
         """Of every token of texts after those before it: (N, L, K), and where it looked, (N, L, P)."""
-        return self._scores(self.places(x), tokens, languages)
+        return self.scores_at(self.places(x), tokens, languages)
 
-    def _scores(self, places: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
+    def scores_at(self, places: Tensor, tokens: Tensor, languages: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of vectors of places, (N, P, D)."""
         begin = (self.tokenizer.size + languages)[:, None]
         return self.writer(torch.cat([begin, tokens[:, :-1]], 1), places)
 
@@ -108,10 +119,10 @@ class ImageCaptioner(Model, Captioner, Seer):
     def foretold(self, features: Tensor, texts: Sequence[str]) -> Tensor:
         if features.shape[1:] != (self.config.d, *self.grid):
             raise ConfigError(f"This judge's eye sees {self.config.d} features in {self.grid} places, not {tuple(features.shape[1:])}.")
-        places, columns = self._placed(features), []
+        places, columns = self.placed(features), []
         for text in texts:
             tokens = self.tokenizer.batch([text]).to(places.device).expand(len(places), -1)
-            scores, _ = self._scores(places, tokens, torch.full((len(places),), language_of(text), device=places.device))
+            scores, _ = self.scores_at(places, tokens, torch.full((len(places),), language_of(text), device=places.device))
             columns.append(-F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape).sum(1))
         return torch.stack(columns, 1)
 
@@ -202,9 +213,11 @@ class ImageCaptioner(Model, Captioner, Seer):
 
 
 class CaptioningConfig(ObjectiveConfig):
-    """everywhere: weight of the wish that over a whole text every place is looked at equally often [1, equation 14]."""
+    """everywhere: weight of the wish that over a whole text every place is looked at equally often [1, equation 14]. eye: whether the eye
+    learns along; if not, what it sees in every picture is worked out once, and what was made for this eye (a plan) still fits it."""
 
     kind: Literal["captioning"] = "captioning"
+    eye: bool = True
     everywhere: float = Field(0.0, ge=0)
 
     def build(self, model: ImageCaptioner) -> "Captioning":
@@ -214,6 +227,13 @@ class CaptioningConfig(ObjectiveConfig):
 class Captioning(Objective):
     """Cross-entropy of the next token, in nats a token."""
 
+    def __init__(self, config: CaptioningConfig, model: ImageCaptioner):
+        super().__init__(config, model)
+        self.encoded = not config.eye
+
+    def phases(self) -> list[Phase]:
+        return super().phases() if self.config.eye else [Phase("main", (self.model.norm, self.model.writer))]
+
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
         refuse_uncaptioned(batch)
@@ -222,7 +242,8 @@ class Captioning(Objective):
         texts = step.texts(batch.text)
         tokens = self.model.tokenizer.batch(texts).to(batch.image.device)
         languages = torch.tensor([language_of(t) for t in texts], device=batch.image.device)
-        scores, shares = self.model.scores(batch.image, tokens, languages)
+        features = self.model.eye(batch.image) if self.config.eye else self.model.latent(batch).float()
+        scores, shares = self.model.scores_at(self.model.placed(features), tokens, languages)
         there = (tokens != PAD) & torch.tensor([bool(t) for t in texts], device=tokens.device)[:, None]  # no text says nothing
         nats = F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape) * there
         count = there.sum(1).clamp(min=1)  # a row's own mean, so that rows stay independent of each other

@@ -246,7 +246,7 @@ class Run:
         """Work out what a frozen encoder makes of the pictures, where the run is long enough. seconds: of a step that does it itself."""
         t, config = self.trainer, self.config.train
         images = config.batch * (config.steps or config.budget / self.engine.from_main(seconds))
-        if remembers(t.model, self.data, images):
+        if t.objective.encoded and remembers(t.model, self.data, images):
             t.model.eval()
             t.loader.latents = latents_of(t.model, self.data, t.precision, on_progress=self.log.watch("encoding images"))
             t.model.train()
