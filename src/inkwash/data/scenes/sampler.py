@@ -34,8 +34,8 @@ MOST_ENCLOSED = 0.5  # of its outline may run over other objects: the rest is se
 @dataclass(frozen=True)
 class Settings:
     """What a scene may hold. `objects` bounds their number (None: 1 below 32 pixels, 2 from 32, 4 from 64), `plain` leaves out textures,
-    grounds other than flat ones and changes of light, `holdout` keeps the compositions of `split.held_out` out of the training split. `clear`: a relation that is told is
-    never a borderline case (`world.CLEAR`).
+    grounds other than flat ones and changes of light, `holdout` keeps the compositions of `split.held_out` out of the training split.
+    `clear`: a relation that is told is never a borderline case (`world.CLEAR`).
     """
 
     objects: int | None = None
