@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from inkwash.server.trainer import command
 from live import Server, error_of, opened, png
 
 TINY = {"model.net.width": 4, "model.net.blocks": 1, "train.batch": 4, "train.precision": "fp32", "train.samples": 4, "train.warm_up": 0}
@@ -68,6 +69,8 @@ def test_a_model_is_trained_and_served(school):
         ({"name": "../x"}, "Invalid value for 'name'"),
         ({"recipe": "mine.py:f"}, "Invalid value for 'recipe'"),
         ({"start": "/etc"}, "There is no model '/etc' to begin from"),
+        ({"teacher": "/etc"}, "There is no model '/etc' to learn from"),
+        ({"plan": "../x"}, "There is no model '../x' to plan"),
         ({"settings": {"data.source": "/etc"}}, "cannot be set from here"),
         ({"settings": {"start": "/etc"}}, "cannot be set from here"),
         ({"settings": {"train.device": "cuda"}}, "cannot be set from here"),
@@ -78,6 +81,13 @@ def test_a_model_is_trained_and_served(school):
 def test_what_a_request_may_not_do(school, more, said):
     assert said in error_of(school.post("/v1/training", {**ASK, "name": "bad", **more}), 400)["message"]
     assert error_of(school.post("/v1/training/archives", raw=b"PK no"), 400)["param"] == "archive"
+
+
+def test_a_training_is_called_with_the_models_that_it_was_given(tmp_path):
+    asked = {"recipe": "plan", "data": "scenes", "settings": {}, "steps": 5, "start": "/a", "teacher": "/b", "plan": None}
+    words = command(asked, tmp_path / "run", "cpu")
+    assert words[words.index("--from") + 1] == "/a" and words[words.index("--teacher") + 1] == "/b" and "--plan" not in words
+    assert command({**asked, "plan": "/c"}, tmp_path / "run", "cpu")[-2:] == ["--plan", "/c"]
 
 
 def test_what_the_trainer_refuses_is_told(school):

@@ -19,6 +19,7 @@ RECIPES = (  # that there are: to look would import torch
     *("minimax", "pix2pix", "pixel-transformer", "pixel-upscaler", "pixelcnn", "plan", "rbm", "row-lstm", "sagan", "sequence"),
     *("sequence-lstm", "srgan", "style", "text", "text-lstm", "told-autoencoder", "upscaler", "vae", "vqvae", "wgan", "wgan-gp"),
 )
+OTHERS = {"start": "to begin from", "teacher": "to learn from", "plan": "to plan"}  # models that a training may be given, and what for
 MADE = ("scenes", "digits")  # data that need no files, with their settings behind a question mark
 SETTINGS = ("train.", "objective.", "model.", "data.view.")  # what a request may set, by how it begins
 OWN = ("train.device", "train.tensorboard")  # and what of that is the owner's
@@ -40,7 +41,8 @@ class Lessons:
         if (self.runs / asked.name).exists():
             raise ApiError(409, f"There is a run named {asked.name!r} already; give this one another name.", "run_exists", "name")
         payload = {"name": asked.name, "recipe": asked.recipe, "data": self._data(asked.data), "settings": self._settings(asked.settings)}
-        payload |= {"budget": asked.budget, "steps": asked.steps, "start": self._start(asked.start)}
+        payload |= {"budget": asked.budget, "steps": asked.steps}
+        payload |= {field: self._model(getattr(asked, field), field) for field in OTHERS}
         return self.serving.submit(TRAINING, asked.name, payload)
 
     def figures(self, job: Job, most: int = 200) -> list[dict[str, Any]]:
@@ -81,13 +83,14 @@ class Lessons:
         said = f"data is {', '.join(MADE)}, the name of an archive sent to /v1/training/archives, or one of the owner's folders"
         raise invalid(f"There are no data {name[:100]!r} here: {said}; {nearest(name[:100], [*MADE, *folders])}", "data", "unknown_data")
 
-    def _start(self, name: str | None) -> str | None:
+    def _model(self, name: str | None, field: str) -> str | None:
+        """Where a model of this name lies. Raises ApiError."""
         if name is None:
             return None
         known = {k: facts["path"] for k, facts in self.serving.models().items()}
         known |= {p.parent.name: str(p.parent) for p in self.runs.glob("*/run.json")}
         if name not in known:
-            raise invalid(f"There is no model {name[:100]!r} to begin from; {nearest(name[:100], known)}", "start", "model_not_found")
+            raise invalid(f"There is no model {name[:100]!r} {OTHERS[field]}; {nearest(name[:100], known)}", field, "model_not_found")
         return known[name]
 
     def _settings(self, settings: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Styling(BaseModel):
 
 class Training(BaseModel):
     """POST /v1/training. data: a name that `inkwash train --data` knows, a folder that the server's owner allows, or an uploaded archive's
-    name. budget: as 10m. start: a run or model to begin from."""
+    name. budget: as 10m. start: a run or model to begin from. teacher, plan: others, for recipes that ask for one (`plan`; `text`)."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
     recipe: str = Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -134,6 +134,8 @@ class Training(BaseModel):
     budget: str | None = Field(None, max_length=20)
     steps: int | None = Field(None, ge=1)
     start: str | None = Field(None, max_length=200)
+    teacher: str | None = Field(None, max_length=200)
+    plan: str | None = Field(None, max_length=200)
     settings: dict[str, Any] = Field(default_factory=dict, max_length=50)
 
     @field_validator("settings")

@@ -92,7 +92,8 @@ def command(asked: dict[str, Any], run: Path, device: str) -> list[str]:
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     for option in ("budget", "steps"):
         words += [f"--{option}", str(asked[option])] if asked.get(option) else []
-    words += ["--from", asked["start"]] if asked.get("start") else []
+    for field, option in {"start": "--from", "teacher": "--teacher", "plan": "--plan"}.items():
+        words += [option, asked[field]] if asked.get(field) else []
     return [*begin, asked["recipe"], "--data", asked["data"], "--out", str(run), *words]
 
 

@@ -114,7 +114,10 @@ export class Training {
     this.title = h("input", { type: "text", autocomplete: "off", pattern: "[A-Za-z0-9][A-Za-z0-9_.\\-]*" });
     this.budget = h("input", { type: "text", value: "10m", autocomplete: "off" });
     this.steps = h("input", { type: "number", min: "1", "data-hint": "unset" });
-    this.start = h("select", {}, h("option", { value: "", t: "nothing" }));
+    this.others = [["start"], ["teacher", "plan"], ["plan", "text"]].map(([name, recipe]) => {
+      const select = h("select", {}, h("option", { value: "", t: recipe ? "none" : "nothing" }));
+      return { name, recipe, select, row: field({ t: name }, select) };
+    }); // models that a training may be given; two of them only a recipe asks for
     this.settings = h("textarea", { rows: "2", "data-hint": "settingsHint", spellcheck: "false" });
     this.archive = h("input", { type: "file", accept: ".zip,application/zip" });
     this.said = h("p", { class: "said", role: "status" });
@@ -124,7 +127,7 @@ export class Training {
     this.node = h("form", { class: "stack", novalidate: true }, this.off,
       h("div", { class: "row" }, field({ t: "recipe" }, this.recipe), field({ t: "name" }, this.title)),
       h("div", { class: "row" }, field({ t: "data" }, this.data), field({ t: "archive" }, this.archive)),
-      h("div", { class: "row" }, field({ t: "budget" }, this.budget), field({ t: "steps" }, this.steps), field({ t: "start" }, this.start)),
+      h("div", { class: "row" }, field({ t: "budget" }, this.budget), field({ t: "steps" }, this.steps), ...this.others.map((o) => o.row)),
       h("details", {}, h("summary", { t: "more" }), field({ t: "settings" }, this.settings)),
       h("div", { class: "go" }, this.button), this.said, h("p", { class: "note", t: "trainNote" }));
     $("train").append(this.node, h("h2", { t: "trainings" }), this.none, this.lessons.list);
@@ -132,15 +135,23 @@ export class Training {
       event.preventDefault();
       this.begin();
     });
+    this.recipe.addEventListener("change", () => this.suit());
     document.addEventListener("visibilitychange", () => this.wake());
     jobs.addEventListener("elsewhere", () => this.wake());
     this.run();
   }
 
   models(all) {
-    const chosen = this.start.value;
-    this.start.replaceChildren(this.start.options[0], ...all.map((m) => h("option", { value: m.id }, m.id)));
-    this.start.value = chosen;
+    for (const { select } of this.others) {
+      const chosen = select.value;
+      select.replaceChildren(select.options[0], ...all.map((m) => h("option", { value: m.id }, m.id)));
+      select.value = chosen;
+    }
+  }
+
+  /** Only what the recipe asks for is shown. */
+  suit() {
+    for (const { recipe, row } of this.others) row.hidden = Boolean(recipe) && this.recipe.value !== recipe;
   }
 
   show(visible) {
@@ -156,7 +167,7 @@ export class Training {
       if (this.archive.files[0]) body.data = (await post("/v1/training/archives", this.archive.files[0])).name;
       if (this.budget.value.trim() && !this.steps.value) body.budget = this.budget.value.trim();
       if (this.steps.value) body.steps = Number(this.steps.value);
-      if (this.start.value) body.start = this.start.value;
+      for (const { name, select, row } of this.others) if (select.value && !row.hidden) body[name] = select.value;
       const job = await post("/v1/training", body);
       this.put(job);
       report(this.said, { key: "sent" });
@@ -198,6 +209,7 @@ export class Training {
     this.off.hidden = page.allowed;
     this.button.disabled ||= !page.allowed;
     choices(this.recipe, page.recipes, "diffusion");
+    this.suit();
     choices(this.data, page.sources);
     for (const job of page.data) {
       if (ended(job) && this.whole.get(job.id) === job.finished) continue;
