@@ -1,5 +1,7 @@
 """A judge that is content draws no more."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -84,7 +86,7 @@ def test_where_the_judge_reads_plans_only_after_the_best_of_them_a_picture_is_dr
     images, chosen = contested(planner, Contest(critic, PLANS, None, True), seeds)
     for seed, image, (kept, _, _) in zip(seeds, images, chosen):
         own, cond = drawings(seed, PLANS), Condition(tokens=planner.tokens(["a picture number 3"]).expand(PLANS, -1))
-        fit = foretold(critic, foreseen(planner, own, options, cond), "x")
+        fit = foretold(critic, foreseen(planner, own, options, cond)[1], "x")
         whole = draw(planner, own, options, cond=cond)
         best = max(fit.argsort(descending=True)[:PAINTED].tolist(), key=lambda i: fits(critic, whole, ["x"])[i, 0])
         assert kept == own[best]
@@ -95,11 +97,15 @@ def test_what_is_foreseen_is_the_plan_that_a_picture_of_that_seed_is_drawn_after
     options, cond = planner.default_options().override({"steps": 2}), Condition(tokens=planner.tokens(["a", "b"]))
     seen, latents = [], planner.plan.latents
     planner.plan.latents = lambda *args: seen.append(latents(*args)) or seen[-1]
-    features = foreseen(planner, [7, 8], options, cond)
-    draw(planner, [7, 8], options, cond=cond)
-    del planner.plan.latents
+    plans, features = foreseen(planner, [7, 8], options, cond)
+    once = draw(planner, [7, 8], options, cond=cond)
     torch.testing.assert_close(seen[0], seen[1])
-    torch.testing.assert_close(features, planner.plan.autoencoder.features(seen[0]))
+    torch.testing.assert_close(plans, seen[0])
+    torch.testing.assert_close(features, planner.plan.autoencoder.features(plans))
+    again = draw(planner, [7, 8], options, cond=replace(cond, plan=plans))
+    other = draw(planner, [7, 8], options, cond=replace(cond, plan=-plans))
+    del planner.plan.latents
+    assert len(seen) == 2 and torch.equal(again, once) and not torch.allclose(other, once)  # it is not drawn again
 
 
 def test_a_judge_without_an_eye_and_a_model_without_a_plan_are_refused(model, planner):

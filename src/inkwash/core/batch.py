@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inkwash.core.rng import Rng
 
-CONDITION_FIELDS = ("label", "tokens", "image", "mask", "style")
+CONDITION_FIELDS = ("label", "tokens", "image", "mask", "style", "plan")
 GOLDEN = 0.6180339887498949
 
 
@@ -21,7 +21,7 @@ class Condition:
     """What an image depends on. Every field is a tensor with the batch axis first, or None.
 
     label: int64 (N,), the null class is num_classes. tokens: int64 (N, L), 0 is padding. image: float (N, C, H, W) in [-1, 1].
-    mask: float (N, 1, H, W), 1 = generate here. style: float (N, D).
+    mask: float (N, 1, H, W), 1 = generate here. style: float (N, D). plan: float (N, P, h, w), where it was drawn already.
     """
 
     label: Tensor | None = None
@@ -29,6 +29,7 @@ class Condition:
     image: Tensor | None = None
     mask: Tensor | None = None
     style: Tensor | None = None
+    plan: Tensor | None = None
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Condition":
         """The condition with f applied to every tensor that is there."""

@@ -65,7 +65,8 @@ class Estimator(Model, Sampler, Prompted):
     def __init__(self, config: ModelConfig, space: tuple[int, int, int] | None = None):
         super().__init__(config)
         self.space = tuple(space or config.shape)
-        self.accepts = frozenset({"image", "mask", *(["label"] if config.classes else []), *(["tokens"] if config.text else [])})
+        more = {"label": config.classes, "tokens": config.text, "plan": config.plan}
+        self.accepts = frozenset({"image", "mask", *(name for name, there in more.items() if there)})
         channels = self.space[0]
         self.path = PATHS[config.path]
         context = config.text.width if config.text else None
@@ -265,8 +266,8 @@ class Estimator(Model, Sampler, Prompted):
 
     def latents(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
         """What `sample` makes images of, (N, C, H, W) where diffusion happens."""
-        plan, grid = None, self.grid(options)
-        if self.plan is not None and cond.tokens is not None:
+        plan, grid = cond.plan, self.grid(options)
+        if plan is None and self.plan is not None and cond.tokens is not None:
             plan, on_step = drawn(self.plan, rng, cond, options, on_step, len(grid) - 1)
         given, mask = None if cond.image is None else self.to_latent(cond.image), None
         if cond.mask is not None:  # whatever holds a pixel to be made is made
@@ -284,12 +285,14 @@ class Estimator(Model, Sampler, Prompted):
             return repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
         return self.walk(denoise if mask is None else keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
 
-    def foresee(self, rng: Rng, cond: Condition, options: DiffusionOptions) -> Tensor:
-        """The features of an eye that the plans of these rows stand for, (N, F, h, w). Raises ConfigError where it plans otherwise."""
+    def foresee(self, rng: Rng, cond: Condition, options: DiffusionOptions) -> tuple[Tensor, Tensor]:
+        """The plans of these rows, (N, P, h, w), and the features of an eye that they stand for, (N, F, h, w). Raises ConfigError where it
+        plans otherwise."""
         features = getattr(getattr(self.plan, "autoencoder", None), "features", None)
         if features is None or cond.tokens is None:
             raise ConfigError("This model has no plan that a judge could read: model.plan is one among the features of an 'eye'.")
-        return features(drawn(self.plan, rng, cond, options, None, 0)[0])
+        plans, _ = drawn(self.plan, rng, cond, options, None, 0)
+        return plans, features(plans)
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:
         """The solver that the options name, with what it takes."""

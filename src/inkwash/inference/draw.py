@@ -90,14 +90,16 @@ def _made(
 
 def foreseen(
     model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None = None, batch: int = 64
-) -> Tensor:
-    """What an eye is going to see in the images of these seeds, as far as a planner knows: features (N, F, h, w)."""
+) -> tuple[Tensor, Tensor]:
+    """The plans that the images of these seeds are drawn after, (N, P, h, w), and what an eye is going to see in the images, as far as they
+    tell: features (N, F, h, w)."""
     parts = []
     for i in range(0, len(seeds), batch := min(batch, model.at_once)):
         with torch.no_grad(), nullcontext() if precision is None else precision.autocast(model.device):
             rng = image_rng(seeds[i : i + batch], model.device)
-            parts.append(model.foresee(rng, cond[i : i + batch].to(model.device), options).float().cpu())
-    return torch.cat(parts)
+            parts.append([t.float().cpu() for t in model.foresee(rng, cond[i : i + batch].to(model.device), options)])
+    plans, features = (torch.cat(part) for part in zip(*parts))
+    return plans, features
 
 
 def stage(on_step: OnStep | None, i: int, count: int) -> OnStep | None:

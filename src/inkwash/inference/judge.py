@@ -5,7 +5,7 @@ Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from inkwash.inference.draw import draw, draw_batches, foreseen, stage
 from inkwash.metrics.features.base import to_rgb
 
 ROUND = 4  # drawings of a picture between two looks of a judge that may be content
-PLANS, PAINTED = 8, 2  # of a round in which the judge reads plans first: how many, and how many of them are drawn after
+PLANS, PAINTED = 8, 4  # of a round in which the judge reads plans first: how many, and how many of them are drawn after
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
@@ -137,16 +137,19 @@ def best_batches(
         each = [row for row, own in zip(at, tries) for _ in own]
         return [s for own in tries for s in own], cond.map(lambda t: t[each])
 
-    def promising(tries: list[list[int]], at: list[int]) -> list[list[int]]:
-        """The seeds of each row whose plans fit best."""
+    def promising(tries: list[list[int]], at: list[int]) -> tuple[list[list[int]], Tensor]:
+        """The seeds of each row whose plans fit best, and those plans."""
         many, told = spread(tries, at)
-        features = foreseen(model, many, options, told, precision, batch).split(len(tries[0]))
-        scores = [foretold(contest.judge, group, prompts[row]) for row, group in zip(at, features)]
-        return [[own[i] for i in sorted(f.topk(min(PAINTED, len(own))).indices.tolist())] for own, f in zip(tries, scores)]
+        plans, features = foreseen(model, many, options, told, precision, batch)
+        scores = [foretold(contest.judge, group, prompts[row]) for row, group in zip(at, features.split(len(tries[0])))]
+        best = [sorted(f.topk(min(PAINTED, len(f))).indices.tolist()) for f in scores]
+        kept = [group[rows] for group, rows in zip(plans.split(len(tries[0])), best)]
+        return [[own[i] for i in rows] for own, rows in zip(tries, best)], torch.cat(kept)
 
-    def drawn(tries: list[list[int]], at: list[int], k: int) -> Tensor:
+    def drawn(tries: list[list[int]], at: list[int], plans: Tensor | None, k: int) -> Tensor:
         """k: which round of all it is."""
         many, told = spread(tries, at)
+        told = replace(told, plan=plans)
         return draw(model, many, options, None, precision, batch, stage(on_step, k, len(starts) * rounds), told)
 
     def parts() -> Iterator[Chosen]:
@@ -155,9 +158,8 @@ def best_batches(
             left = list(range(start, min(start + rows, len(seeds))))
             for k in range(rounds):
                 tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
-                if contest.plans:
-                    tries = promising(tries, left)
-                images = drawn(tries, left, i * rounds + k)
+                tries, plans = promising(tries, left) if contest.plans else (tries, None)
+                images = drawn(tries, left, plans, i * rounds + k)
                 for row, own, group in zip(left, tries, images.split(len(tries[0]))):
                     best[row] = _better(best.get(row), contest, group, own, prompts[row])
                 left = [row for row in left if _doubtful(best[row], contest)]
