@@ -11,6 +11,7 @@ from PIL import Image
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.model import Written
 from inkwash.data.scenes import ScenesSource
+from inkwash.inference import captions
 from inkwash.inference.captions import _overlap, caption_rows, describe
 from inkwash.inference.evaluate import evaluate_model, silent
 from inkwash.inference.load import load
@@ -61,8 +62,10 @@ def test_what_cannot_be_said_is_one_sentence(refused, writer, files, tmp_path):
         evaluate_model(load(writer, "cpu", "fp32"), write_npz(tmp_path / "b.npz"), 2)
 
 
-def test_who_knows_the_scene_is_always_right(writer, monkeypatch):
+@pytest.mark.parametrize("slow", [False, True])
+def test_who_knows_the_scene_is_always_right(slow, writer, monkeypatch):
     loaded, data = load(writer, "cpu", "fp32"), "scenes?size=32&count=30&objects=2"
+    n, read, drawn = 12 if slow else 30, ScenesSource._image, set()
     monkeypatch.setitem(loaded.data, "view", {"size": [32, 32], "channels": 3})
     source = ScenesSource(size=32, count=30, objects=2, split="test")
     known = {source.read(i).image.tobytes(): source.text(i) for i in range(30)}
@@ -72,11 +75,15 @@ def test_who_knows_the_scene_is_always_right(writer, monkeypatch):
         return [Written(known[image.tobytes()][options.lang == "zh"], (), [], 0.0) for image in u]
 
     monkeypatch.setattr(loaded.model, "caption", caption)
-    rows = caption_rows(loaded, data, 30, 8, silent)
+    monkeypatch.setattr(ScenesSource, "slow", slow)
+    monkeypatch.setattr(ScenesSource, "_image", lambda self, i, scene: drawn.add((self.split, i)) or read(self, i, scene))
+    monkeypatch.setattr(captions, "LOOKED", 20)
+    rows = caption_rows(loaded, data, n, 8, silent)
+    assert not slow or len(drawn) <= 12 + 20  # no more are drawn than looked at
     assert list(rows) == [f"{who}, {lang}" for lang in ("English", "Chinese") for who in ("run", "nearest training image")]
     for name, figures in rows.items():
         right = next(f for f in figures if f.name == "right")
-        assert right.n == 30 and (right.value == 1.0 if name.startswith("run") else right.value < 0.5), name
+        assert right.n == n and (right.value == 1.0 if name.startswith("run") else right.value < 0.5), name
 
 
 def test_compatible_forms_of_a_sign_are_one_sign():

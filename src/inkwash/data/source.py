@@ -70,34 +70,39 @@ class Source(ABC):
 
 
 class Few(Source):
-    """So many records of a source, drawn at random, the same ones each time; all of them where it has no more."""
+    """So many records of a source, drawn at random, the same ones each time; all of them where it has no more. at: which."""
 
     def __init__(self, source: Source, count: int):
         self.source, self.name, self.split, self.splits, self.classes = source, source.name, source.split, source.splits, source.classes
-        self._at = np.sort(np.random.default_rng(0).permutation(len(source))[:count])
+        self.at = np.sort(np.random.default_rng(0).permutation(len(source))[:count])
+
+    @classmethod
+    def where_slow(cls, source: Source, count: int) -> Source:
+        """Where pictures take long to make, no more of them than are needed; else the source as it is."""
+        return cls(source, count) if source.slow else source
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self.at)
 
     def read(self, i: int) -> Record:
-        return self.source.read(int(self._at[i]))
+        return self.source.read(int(self.at[i]))
 
     def read_for(self, i: int, height: int, width: int) -> Record:
-        return self.source.read_for(int(self._at[i]), height, width)
+        return self.source.read_for(int(self.at[i]), height, width)
 
     def text(self, i: int) -> tuple[str, ...]:
-        return self.source.text(int(self._at[i]))
+        return self.source.text(int(self.at[i]))
 
     def fingerprint(self) -> str:
         return f"{self.source.fingerprint()}-{len(self)}"
 
     def shape(self, i: int) -> tuple[int, ...]:
-        return self.source.shape(int(self._at[i]))
+        return self.source.shape(int(self.at[i]))
 
     def labels(self) -> np.ndarray | None:
         known = self.source.labels()
-        return None if known is None else known[self._at]
+        return None if known is None else known[self.at]
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray | None] | None:
         known = self.source.arrays()
-        return None if known is None else (known[0][self._at], self.labels())
+        return None if known is None else (known[0][self.at], self.labels())

@@ -17,6 +17,7 @@ from inkwash.core.rng import Rng, mix
 from inkwash.core.words import is_chinese
 from inkwash.data import Dataset, Loader, Source, open_held_out, open_source
 from inkwash.data.scenes import ScenesSource, tells
+from inkwash.data.source import Few
 from inkwash.inference.edit import read_picture
 from inkwash.inference.features import thinned
 from inkwash.inference.load import Loaded
@@ -69,8 +70,8 @@ def caption_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callable[
     writer_of(loaded)
     library("sacrebleu", "captions")  # said before anything is written
     view = loaded.view
-    source = open_held_out(data)
-    held_out, train = Dataset(source, view), Dataset(open_source(data, "train"), view)
+    source = Few.where_slow(open_held_out(data), n)
+    held_out, train = Dataset(source, view), Dataset(Few.where_slow(open_source(data, "train"), LOOKED), view)
     if not held_out.facts.captions:
         raise DataError(f"{data} has no captions to compare with.")
     loader = Loader(held_out, 1, augment=False)  # shuffled: sets are often sorted
@@ -126,6 +127,8 @@ def _nearest(data: Dataset, train: Dataset, at: list[int], batch: int, on_step, 
 
 
 def _right(lines: list[str], source: Source, at: list[int], against: str) -> list[Figure]:
+    if isinstance(source, Few):
+        source, at = source.source, [int(source.at[i]) for i in at]
     if not isinstance(source, ScenesSource):
         return []
     scenes = [source.scene(i) for i in at]
