@@ -12,7 +12,6 @@ References: 1. Xu et al. 2015, Show, Attend and Tell (equation 14: all places ar
 All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (section 7: the length that a beam is divided by).
 """
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Literal
@@ -29,6 +28,7 @@ from inkwash.core.model import Captioner, Doubt, Encoding, Model, Options, Seer,
 from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
+from inkwash.nn.beams import Beams
 from inkwash.nn.dit import positions
 from inkwash.nn.grid_coder import GridConfig, GridEncoder
 from inkwash.nn.layers import full
@@ -179,37 +179,29 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         return scores
 
     def _searched(self, places: Tensor, token: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
-        return [self._beam(places[i : i + 1], token[i : i + 1], options) for i in range(len(places))]
-
-    def _beam(self, places: Tensor, begin: Tensor, options: CaptionOptions) -> Written:
-        """The likeliest text of one picture among those that beams find: (log p) / ((5 + length) / 6)^penalty [3]."""
-        width, ended = options.beams, []
-        long = lambda length: ((5 + length) / 6) ** options.penalty  # noqa: E731
-        state = self.writer.begin(places.expand(width, -1, -1))
-        token, nats = begin.expand(width), torch.full((width,), -torch.inf, device=places.device)
-        nats[0] = 0.0  # at first all beams are one
-        beams: list[tuple[list[int], list[Tensor]]] = [([], []) for _ in range(width)]
-        for t in range(self.config.tokenizer.length):
+        width, length = options.beams, self.config.tokenizer.length
+        found = [Beams(width, options.penalty, length) for _ in places]
+        left = list(found)  # those that go on: `width` rows each
+        state, token = self.writer.begin(places.repeat_interleave(width, 0)), token.repeat_interleave(width)
+        for t in range(length):
             scores, shares, state = self.writer.step(token, state)
-            total = nats[:, None] + self._allowed(scores).log_softmax(-1)  # (B, K)
-            if t == self.config.tokenizer.length - 1:
-                total = total.where(torch.arange(total.shape[1], device=total.device) == END, -torch.inf)
-            best, at = total.flatten().topk(2 * width)
-            rows, tokens, kept = (at // total.shape[1]).tolist(), (at % total.shape[1]).tolist(), []
-            for value, row, word in zip(best.tolist(), rows, tokens):
-                text, looked = beams[row]
-                if word == END and value > -math.inf:
-                    ended.append((value / long(len(text) + 1), text, looked, value))
-                elif len(kept) < width and value > -math.inf:
-                    kept.append((value, row, word, ([*text, word], [*looked, shares[row].cpu()])))
-            if not kept or max((e[0] for e in ended), default=-math.inf) >= kept[0][0] / long(self.config.tokenizer.length):
-                break  # nothing that goes on can be better
-            kept += [(-math.inf, *kept[0][1:])] * (width - len(kept))
-            beams = [k[3] for k in kept]
-            nats, rows, token = (torch.tensor([k[i] for k in kept], device=nats.device) for i in range(3))
-            state = self.writer.reorder(state, rows)
-        _, text, looked, value = max(ended, key=lambda e: e[0])
-        return self._written(text, looked, value)
+            nats = self._allowed(scores).log_softmax(-1)  # (n B, K)
+            if t == length - 1:
+                nats = nats.where(torch.arange(nats.shape[1], device=nats.device) == END, -torch.inf)
+            nats = nats.unflatten(0, (-1, width)) + nats.new_tensor([[b.nats for b in beams.open] for beams in left])[..., None]
+            best, at = (x.tolist() for x in nats.flatten(1).topk(2 * width))
+            shares = shares.cpu().unflatten(0, (-1, width))
+            gone = [
+                beams.go_on([(value, *divmod(i, nats.shape[2])) for value, i in zip(*ways)], seen)
+                for beams, seen, *ways in zip(left, shares, best, at)
+            ]
+            rows = [k * width + row for k, each in enumerate(gone) if each is not None for row in each]
+            left = [beams for beams, each in zip(left, gone) if each is not None]
+            if not left:
+                break
+            state = self.writer.reorder(state, torch.tensor(rows, device=nats.device), same=len(rows) == len(token))
+            token = torch.tensor([b.tokens[-1] for beams in left for b in beams.open], device=nats.device)
+        return [self._written(text.tokens, text.looked, text.nats) for text in (beams.best() for beams in found)]
 
 
 class CaptioningConfig(ObjectiveConfig):

@@ -69,6 +69,12 @@ class Looking:
         self.keys[:, :, : x.shape[1]], self.values[:, :, : x.shape[1]] = k, v
         return self.look.attend(q, k, v, causal(x))
 
+    def reorder(self, rows: Tensor, t: int) -> None:
+        """Go on with other rows, as many or fewer, of which t tokens are known."""
+        for kept in (self.keys, self.values):
+            kept[: len(rows), :, :t] = kept[rows, :, :t]
+        self.keys, self.values = self.keys[: len(rows)], self.values[: len(rows)]
+
     def at(self, x: Tensor, t: int) -> Tensor:
         """What is added to token t: (N, D) to the same."""
         q, k, v = self.look.split(x[:, None])

@@ -95,10 +95,10 @@ class LSTMWriter(nn.Module):
             shares.append(share)
         return torch.stack(scores, 1), torch.stack(shares, 1)
 
-    def reorder(self, state: Any, rows: Tensor) -> Any:
-        """The state of other rows."""
-        (h, c), (k, v) = state
-        return (h[rows], c[rows]), (k[rows], v[rows])
+    def reorder(self, state: Any, rows: Tensor, same: bool = False) -> Any:
+        """The state of other rows. same: there are as many, each of the picture of the row in whose place it comes."""
+        (h, c), keys = state
+        return (h[rows], c[rows]), keys if same else tuple(k[rows] for k in keys)
 
 
 class WriterBlock(nn.Module):
@@ -146,8 +146,8 @@ class TransformerWriter(nn.Module):
             x, shares = block.rest(x + block.look(x), block.ask.keys(places), mask)
         return full(self.out(self.norm(x))), shares
 
-    def reorder(self, state: Any, rows: Tensor) -> Any:
+    def reorder(self, state: Any, rows: Tensor, same: bool = False) -> Any:
         t, looks, keys = state
         for look in looks:
-            look.keys, look.values = look.keys[rows], look.values[rows]
-        return t, looks, [(k[rows], v[rows]) for k, v in keys]
+            look.reorder(rows, t)
+        return t, looks, keys if same else [(k[rows], v[rows]) for k, v in keys]
