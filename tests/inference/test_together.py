@@ -22,7 +22,7 @@ def asked(seed, prompt, n=1, **more):
 
 
 def test_a_picture_is_the_same_alone_and_together(runner):
-    requests = [asked(3, "a red circle"), asked(90, "一个绿色方块和一个小小的星星", n=2), asked(3, "two blue squares")]
+    requests = [asked(3, "a red circle"), asked(90, "一个绿色方块和一个小小的星星", n=2), asked(3, "a large yellow star on a dark ground")]
     alone = runner.run(requests)
     together = runner.together(requests)
     assert [r.seeds for r in together] == [[3], [90, 91], [3]]
