@@ -1,7 +1,7 @@
 """From seeds to images, in batches: the one place where a model is sampled."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -80,10 +80,16 @@ def _batches(
         yield _made(model, seeds[rows], options, cond[rows], precision, stage(on_step, i, len(starts)))
 
 
+@contextmanager
+def _inferring(model: Model, precision: Precision | None) -> Iterator[None]:
+    with torch.no_grad(), nullcontext() if precision is None else precision.autocast(model.device):
+        yield
+
+
 def _made(
     model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None, on_step: OnStep | None
 ) -> Tensor:
-    with torch.no_grad(), nullcontext() if precision is None else precision.autocast(model.device):
+    with _inferring(model, precision):
         images = model.sample(image_rng(seeds, model.device), cond.to(model.device), options, on_step)
     return images.float().cpu() if precision else images.cpu()
 
@@ -95,7 +101,7 @@ def foreseen(
     tell: features (N, F, h, w)."""
     parts = []
     for i in range(0, len(seeds), batch := min(batch, model.at_once)):
-        with torch.no_grad(), nullcontext() if precision is None else precision.autocast(model.device):
+        with _inferring(model, precision):
             rng = image_rng(seeds[i : i + batch], model.device)
             parts.append([t.float().cpu() for t in model.foresee(rng, cond[i : i + batch].to(model.device), options)])
     plans, features = (torch.cat(part) for part in zip(*parts))

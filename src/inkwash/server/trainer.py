@@ -90,10 +90,9 @@ def command(asked: dict[str, Any], run: Path, device: str) -> list[str]:
         return [*begin, "--resume", "--out", str(run)]
     settings = {"train.device": device, **asked["settings"]}
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    for option in ("budget", "steps"):
-        words += [f"--{option}", str(asked[option])] if asked.get(option) else []
-    for field, option in {"start": "--from", "teacher": "--teacher", "plan": "--plan"}.items():
-        words += [option, asked[field]] if asked.get(field) else []
+    for field in ("budget", "steps", "start", "teacher", "plan"):
+        option = "from" if field == "start" else field
+        words += [f"--{option}", str(asked[field])] if asked.get(field) else []
     return [*begin, asked["recipe"], "--data", asked["data"], "--out", str(run), *words]
 
 

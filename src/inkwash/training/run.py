@@ -270,8 +270,8 @@ def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], N
         source = open_source(place, split)
         if d.limit and split == d.split:
             source = Few(source, d.limit)
-        elif source.slow and split != d.split:
-            source = Few(source, max(config.train.validate_images, config.train.samples))  # no more are looked at
+        elif split != d.split:
+            source = Few.where_slow(source, max(config.train.validate_images, config.train.samples))  # no more are looked at
         return Dataset(source, d.view, int(d.memory_gb * 2**30), on_progress, beside)
 
     return opened(d.source, opened(d.beside) if d.beside else None)

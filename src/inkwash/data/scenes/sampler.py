@@ -26,6 +26,7 @@ from inkwash.data.scenes.world import (
     most_objects,
 )  # fmt: skip
 
+TRIES = 24  # places that an object may be tried in
 JITTER = 0.05  # relative, either way, about a size's diameter
 MOST_COVERED = 0.20  # of an object's area
 MOST_ENCLOSED = 0.5  # of its outline may run over other objects: the rest is seen against the ground
@@ -82,11 +83,12 @@ def _shows(o: Object, scene: list[Object]) -> bool:
 def _place(draws: Draws, objects: list[Object], relation: str | None, clear: bool) -> list[Object] | None:
     """Positions that keep objects whole, hardly covered and, for the first two, in the relation; None where chance did not find any."""
     placed: list[Object] = []
+    margin, tries = (CLEAR, 4 * TRIES) if clear else (1.0, TRIES)
     for k, o in enumerate(objects):
         edge = o.diameter / 2 + 0.015
-        for _ in range(96 if clear and k == 1 else 24):
+        for _ in range(tries if k == 1 else TRIES):
             o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
-            if k == 1 and not holds(placed[0], relation, o, CLEAR if clear else 1.0):
+            if k == 1 and not holds(placed[0], relation, o, margin):
                 continue
             trial = [*placed, o]
             if all(_shows(b, trial) for b in trial):

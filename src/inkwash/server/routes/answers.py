@@ -10,6 +10,7 @@ from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from inkwash.server.errors import ApiError
+from inkwash.server.lessons import OTHERS
 from inkwash.server.protocol import Captioning, Wishes
 from inkwash.server.queue import TRAINING, Job
 from inkwash.server.serving import Serving, done
@@ -137,7 +138,7 @@ def told(request: Request, job: Job, serving: Serving) -> dict[str, Any]:
         "id": job.id, "object": "job", "number": job.number, "kind": job.kind, "model": job.model, "state": job.state,
         "created": job.created, "started": job.started, "finished": job.finished, "done": job.done, "total": job.total,
         "ahead": serving.queue.ahead(job) if job.state == "queued" else 0,
-        "asked": {k: v for k, v in order.items() if k not in ("model", "image", "mask", "data", "start", "teacher", "plan")},
+        "asked": {k: v for k, v in order.items() if k not in ("model", "image", "mask", "data", *OTHERS)},
         "previews": [address(request, f) for f in job.previews], "pictures": pictures, "texts": result.get("texts", []),
         **{k: v for k, v in result.items() if k not in ("pictures", "texts", "run")}, "error": job.error and job.error["message"],
     }  # fmt: skip
