@@ -1,12 +1,12 @@
 """Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
     python tools/bundle.py RUN NAME [--bits 8] [--set options.steps=28] [--autoencoder RUN] [--plan RUN]
-        [--judge NAME --of 8 --enough 3 --plans]
+        [--judge NAME --of 8 --enough 3 --reader RUN]
 
 It is loaded by its name wherever a run can be named. --set: a default of its own that sampling asks for. --autoencoder: another one than
 the model has, with the same latents and a better decoder. --plan: another plan than the model's, of the same eye. --judge: which model of
 the package chooses its drawings, unless said, out of how many, and by how many nats it may doubt a word and still be content with fewer;
---plans: it reads plans first, and pictures are drawn after the best of them only.
+--reader: which model reads plans first, so that pictures are drawn after the best of them only; kept in the model's own folder, in 8 bits.
 
 The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence, cost, measured figures, the command that trained it.
 """
@@ -23,6 +23,7 @@ from inkwash.inference.load import JUDGE, model_folder
 
 PLACE = Path(__file__).parents[1] / "src" / "inkwash" / "assets" / "models"
 MOST = 14 << 20  # bytes
+READER = "reader"  # the folder of the model that reads plans, in that of the model that makes them
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--judge")
     parser.add_argument("--of", type=int, default=8)
     parser.add_argument("--enough", type=float)
-    parser.add_argument("--plans", action="store_true")
+    parser.add_argument("--reader")
     parser.add_argument("--plan")
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
@@ -55,11 +56,23 @@ def main() -> None:
     save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, config.to_json())
     write_text(target / CONFIG, config.to_json())
     if args.judge:
-        write_text(target / JUDGE, json.dumps({"model": args.judge, "of": args.of, "enough": args.enough, "plans": args.plans}))
+        advice = {"model": args.judge, "of": args.of, "enough": args.enough, "reader": args.reader and READER}
+        write_text(target / JUDGE, json.dumps(advice))
+    if args.reader:
+        _kept(model_folder(args.reader), target / READER)
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size
     print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 14 that a bundled model may have"))
+
+
+def _kept(source: Path, target: Path) -> None:
+    """A model that another one needs, in 8 bits."""
+    tensors, _ = load_tensors(source / WEIGHTS)
+    config = read_model_config(source).to_json()
+    target.mkdir(exist_ok=True)
+    save_tensors(target / WEIGHTS, packed(tensors), config)
+    write_text(target / CONFIG, config)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,18 @@ from tiny import run_config, stir_, write_npz
 
 
 class Critic(torch.nn.Module, Seer):
-    """Likes what is bright, and doubts what is not bright enough."""
+    """Likes what is bright, and doubts what is not bright enough. taste: -1 where it likes dark plans."""
 
-    def __init__(self, shape, bar: float):
+    def __init__(self, shape, bar: float, taste: float = 1):
         super().__init__()
+        self.taste = taste
         self.config, self.device, self.bar = type("Config", (), {"shape": shape, "kind": "critic"}), torch.device("cpu"), bar
 
     def agreement(self, x, texts):
         return x.mean((1, 2, 3))[:, None].expand(-1, len(texts))
 
     def foretold(self, features, texts):
-        return features.mean((1, 2, 3))[:, None].expand(-1, len(texts))
+        return self.taste * features.mean((1, 2, 3))[:, None].expand(-1, len(texts))
 
     def doubt(self, x, text):
         return Doubt((self.bar - x.mean()).item(), text.split()[-1])
@@ -80,13 +81,13 @@ def test_without_a_bar_everything_is_drawn_and_nothing_doubted(model):
     assert all(seed in drawings(seed % 10**9, 3) and word == "" for seed, _, word in chosen)
 
 
-def test_where_the_judge_reads_plans_only_after_the_best_of_them_a_picture_is_drawn(planner):
+def test_a_reader_reads_plans_and_only_after_the_best_of_them_a_picture_is_drawn(planner):
     seeds, options = [3, 4], planner.default_options().override({"steps": 2, "guidance": 1.0})
-    critic = Critic(planner.config.shape, 9.0)
-    images, chosen = contested(planner, Contest(critic, PLANS, None, True), seeds)
+    critic, reader = Critic(planner.config.shape, 9.0), Critic(planner.config.shape, 9.0, -1)
+    images, chosen = contested(planner, Contest(critic, PLANS, None, reader), seeds)
     for seed, image, (kept, _, _) in zip(seeds, images, chosen):
         own, cond = drawings(seed, PLANS), Condition(tokens=planner.tokens(["a picture number 3"]).expand(PLANS, -1))
-        fit = foretold(critic, foreseen(planner, own, options, cond)[1], "x")
+        fit = foretold(reader, foreseen(planner, own, options, cond)[1], "x")
         whole = draw(planner, own, options, cond=cond)
         best = max(fit.argsort(descending=True)[:PAINTED].tolist(), key=lambda i: fits(critic, whole, ["x"])[i, 0])
         assert kept == own[best]

@@ -20,7 +20,7 @@ from inkwash.inference.draw import draw, draw_batches, foreseen, stage
 from inkwash.metrics.features.base import to_rgb
 
 ROUND = 4  # drawings of a picture between two looks of a judge that may be content
-PLANS, PAINTED = 8, 4  # of a round in which the judge reads plans first: how many, and how many of them are drawn after
+PLANS, PAINTED = 8, 4  # of a round in which plans are read first: how many, and how many of them are drawn after
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
@@ -62,7 +62,7 @@ def fits(model: Model, images: Tensor, texts: Sequence[str], batch: int = 128) -
 
 @torch.no_grad()
 def foretold(model: Model, features: Tensor, text: str) -> Tensor:
-    """How well plans' features (N, F, h, w) fit a text: (N,). Raises ConfigError for a judge that has no eye of such features."""
+    """How well plans' features (N, F, h, w) fit a text: (N,). Raises ConfigError for a model that has no eye of such features."""
     if not isinstance(model, Seer):
         raise ConfigError(f"A {model.config.kind!r} model does not read plans; a 'captioner' does.")
     return model.foretold(features.to(model.device), [text])[:, 0].cpu()
@@ -88,17 +88,17 @@ def drawings(seed: int, of: int) -> list[int]:
 @dataclass(frozen=True)
 class Contest:
     """Of `of` drawings the judge keeps one. enough: it is content where it doubts no word by more nats than that, and no more is drawn;
-    None: all are drawn. plans: it reads the model's plans first, and only after the best of each round a picture is drawn."""
+    None: all are drawn. reader: reads the model's plans first, and only after the best of each round a picture is drawn."""
 
     judge: Model
     of: int
     enough: float | None = None
-    plans: bool = False
+    reader: Model | None = None
 
     @property
     def round(self) -> int:
         """Drawings at once."""
-        if self.plans:
+        if self.reader:
             return min(PLANS, self.of)
         return self.of if self.enough is None else min(ROUND, self.of)
 
@@ -141,7 +141,7 @@ def best_batches(
         """The seeds of each row whose plans fit best, and those plans."""
         many, told = spread(tries, at)
         plans, features = foreseen(model, many, options, told, precision, batch)
-        scores = [foretold(contest.judge, group, prompts[row]) for row, group in zip(at, features.split(len(tries[0])))]
+        scores = [foretold(contest.reader, group, prompts[row]) for row, group in zip(at, features.split(len(tries[0])))]
         best = [sorted(f.topk(min(PAINTED, len(f))).indices.tolist()) for f in scores]
         kept = [group[rows] for group, rows in zip(plans.split(len(tries[0])), best)]
         return [[own[i] for i in rows] for own, rows in zip(tries, best)], torch.cat(kept)
@@ -158,7 +158,7 @@ def best_batches(
             left = list(range(start, min(start + rows, len(seeds))))
             for k in range(rounds):
                 tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
-                tries, plans = promising(tries, left) if contest.plans else (tries, None)
+                tries, plans = promising(tries, left) if contest.reader else (tries, None)
                 images = drawn(tries, left, plans, i * rounds + k)
                 for row, own, group in zip(left, tries, images.split(len(tries[0]))):
                     best[row] = _better(best.get(row), contest, group, own, prompts[row])

@@ -23,25 +23,25 @@ from inkwash.inference import hub, hub_captions
 from inkwash.inference.draw import draw_batches, draw_labels
 from inkwash.inference.judge import Chosen, Contest, best_batches
 
-JUDGE = "judge.json"  # in a model folder, what Advice holds; model: a folder beside it or the name of a model in the package
+JUDGE = "judge.json"  # in a model folder, what Advice holds; models: folders in or beside it, or names of models in the package
 DRAWINGS = 8  # that a judge chooses from, unless said
 
 
 class Advice(NamedTuple):
-    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, and whether plans are read first
+    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, and who reads plans first, if any
     (`Contest`)."""
 
     model: Path
     of: int
     enough: float | None = None
-    plans: bool = False
+    reader: Path | None = None
 
 
 class _AdviceFile(Config):
     model: str
     of: int = Field(ge=1)
     enough: float | None = None
-    plans: bool = False
+    reader: str | None = None
 
 
 @dataclass
@@ -64,6 +64,13 @@ class Loaded:
     def judge(self) -> Model | None:
         """The model that chooses, loaded when it is first asked for."""
         return None if self.advised is None else load(self.advised.model, self.model.device, "fp32").model
+
+    @cached_property
+    def reader(self) -> Model | None:
+        """The model that reads plans before they are drawn after."""
+        if self.advised is None or self.advised.reader is None:
+            return None
+        return self.judge if self.advised.reader == self.advised.model else load(self.advised.reader, self.model.device, "fp32").model
 
     @property
     def judge_name(self) -> str:
@@ -180,7 +187,7 @@ class Loaded:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.advised.plans)
+        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.reader)
         return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
@@ -242,10 +249,13 @@ def _advice(path: Path) -> Advice | None:
         told = _AdviceFile.parse(read_json(path))
     except ConfigError:
         raise FileError(
-            f"{path} is damaged: it says who judges, out of how many drawings, which doubts end it, and whether plans are read first."
+            f"{path} is damaged: it says who judges, out of how many drawings, which doubts end it, and who reads plans first."
         ) from None
-    beside = path.parent.parent / told.model
-    return Advice(beside if beside.exists() else Path(told.model), told.of, told.enough, told.plans)
+
+    def named(name: str) -> Path:
+        return next((p for p in (path.parent / name, path.parent.parent / name) if p.exists()), Path(name))
+
+    return Advice(named(told.model), told.of, told.enough, told.reader and named(told.reader))
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:
