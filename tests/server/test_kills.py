@@ -3,6 +3,7 @@
 INKWASH_KILLS=100 python -m pytest tests/server/test_kills.py -s    for the long version.
 """
 
+import http.client
 import io
 import os
 import random
@@ -35,7 +36,8 @@ class Load(threading.Thread):
             try:
                 head = {"Prefer": "respond-async", "Idempotency-Key": key}
                 status, _, job = self.server.post("/v1/images/generations", body, headers=head)
-            except (OSError, urllib.error.URLError, ValueError, AttributeError):  # the server is gone, in the middle of an answer perhaps
+            # The server is gone, in the middle of an answer perhaps.
+            except (OSError, urllib.error.URLError, http.client.HTTPException, ValueError, AttributeError):
                 time.sleep(0.05)
                 continue
             if status == 202:
