@@ -66,6 +66,7 @@ def test_pixels_come_back(format, mode):
     near = np.abs(np.asarray(opened(encode(smooth, FACTS, format, quality=90)).convert("L"), int) - np.asarray(smooth.convert("L"), int))
     assert near.mean() < 3
     assert opened(encode(smooth, FACTS, "jpeg")).mode == ("L" if mode == "L" else "RGB")
+    assert len(encode(smooth, FACTS, "jpeg", quality=0)) <= len(encode(smooth, FACTS, "jpeg", quality=1)), "0 is asked for too"
 
 
 def test_what_shows_through_is_white_in_a_jpeg_and_palettes_are_looked_up():
@@ -382,7 +383,22 @@ def test_a_damaged_label_hinders_an_edit_and_other_damage_does_not(tmp_path):
             with pytest.raises(DataError, match="label"):
                 carried(str(tmp_path / "a.png"))
         else:
-            assert carried(str(tmp_path / "a.png")) == Traces()
+            kept = carried(str(tmp_path / "a.png"))
+            assert kept.facts is None and kept.labels == ()
+
+
+def test_a_label_stays_whatever_else_is_damaged(tmp_path):
+    place, broken, own = tmp_path / "a.png", (b"tEXt", b"inkwash\x00{"), b'{"AIGC": {"Label": "1"}}'
+    place.write_bytes(png_with((b"tEXt", b"AIGC\x00" + own), broken))
+    assert [found["Label"] for found in carried(str(place)).labels] == ["1"]
+    place.write_bytes(png_with((b"zTXt", b"AIGC\x00\x00" + zlib.compress(own)), broken))
+    assert [found["Label"] for found in carried(str(place)).labels] == ["1"]
+    nobody_reads = xmp.packet({xmp.LABEL: "yes"})
+    nobody_reads = nobody_reads if isinstance(nobody_reads, bytes) else nobody_reads.encode()
+    for data in (b"\0\1\0\0\0" + zlib.compress(nobody_reads), b"\0\0\0\0\0" + nobody_reads.decode().encode("utf-16")):
+        place.write_bytes(png_with((b"iTXt", b"XML:com.adobe.xmp" + data), broken))
+        with pytest.raises(DataError):
+            carried(str(place))
 
 
 def test_nothing_here_needs_torch():

@@ -31,6 +31,7 @@ def test_a_key_is_needed_for_all_but_pictures(locked):
         error = error_of(locked.get("/v1/models", headers=headers), 401)
         assert error["code"] == "invalid_api_key" and KEY not in error["message"]
     assert error_of(locked.get("/metrics", headers={"Authorization": ""}), 401)
+    assert '"401"' in locked.get("/metrics")[2].decode(), "what the guard refuses counts too"
     url = locked.post("/v1/images/generations", {"prompt": PROMPT})[2]["data"][0]["url"]
     assert locked.get(url, headers={"Authorization": ""})[0] == 200  # its name is the key
     assert locked.get("/healthz", headers={"Authorization": ""})[0] == 200

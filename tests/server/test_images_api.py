@@ -22,7 +22,7 @@ def test_the_older_dialect_gets_addresses(server):
         assert d["url"].startswith(server.url) and "b64_json" not in d
         status, headers, data = server.get(d["url"])
         assert status == 200 and headers["content-type"] == "image/png" and "default-src 'none'" in headers["content-security-policy"]
-        assert opened(data).size == (1024, 1024)
+        assert opened(data).size == (1024, 1024) and headers["cross-origin-resource-policy"] == "cross-origin"
 
 
 @pytest.mark.parametrize("more", [{"model": "gpt-image-1"}, {"output_format": "webp"}, {"background": "auto"}, {"partial_images": 0}])
@@ -118,6 +118,8 @@ def test_streaming_shows_pictures_on_their_way(server):
     assert [e.get("partial_image_index") for e in events[:2]] == [0, 1] and events[2]["usage"]["total_tokens"] == 0
     pictures = [opened(base64.b64decode(e["b64_json"])) for e in events]
     assert all(p.size == (8, 8) for p in pictures) and pictures[0].tobytes() != pictures[2].tobytes()
+    _, _, body = server.post("/v1/images/generations", {"prompt": PROMPT, "stream": True, "size": "16x16"})
+    assert "the picture was scaled to 16x16" in json.loads(body.decode().rpartition("data: ")[2])["inkwash"]["scaled"]
     _, _, body = server.post("/v1/images/generations", {"prompt": PROMPT, "stream": True, "solver": "magic"})
     assert '"type": "error"' in body.decode() and "a solver is one of" in body.decode()
 

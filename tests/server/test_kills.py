@@ -28,6 +28,7 @@ class Load(threading.Thread):
     def __init__(self, name: str):
         super().__init__(daemon=True)
         self.tag, self.server, self.accepted, self.count, self.over = name, None, {}, 0, threading.Event()
+        self.strange = []  # answers that there should not be
 
     def run(self) -> None:
         while not self.over.is_set():
@@ -43,8 +44,8 @@ class Load(threading.Thread):
             if status == 202:
                 self.accepted[key] = job["id"]
                 self.count += 1
-            else:
-                assert status == 429, job
+            elif status != 429:
+                self.strange.append((status, job))
             time.sleep(0.02)
 
 
@@ -94,6 +95,7 @@ def test_kill_minus_nine(models, tmp_path, running):
     for load in loads:
         load.over.set()
         load.join(60)
+    assert not [answer for load in loads for answer in load.strange] and all(load.accepted for load in loads)
     accepted = {id for load in loads for id in load.accepted.values()}
     end = time.monotonic() + 120
     while time.monotonic() < end:

@@ -1,17 +1,22 @@
 """What the server does, without HTTP and without a worker."""
 
 import asyncio
+import io
 import json
+import random
 import time
+import zipfile
+from contextlib import suppress
 
 import pytest
 
 from inkwash import recipes
 from inkwash.server import lessons
 from inkwash.server.errors import ApiError
+from inkwash.server.lessons import Lessons
 from inkwash.server.making import MAKERS
-from inkwash.server.protocol import Edition, Generation, read, read_form
-from inkwash.server.queue import DONE, FAILED, KINDS, TRAINING
+from inkwash.server.protocol import Edition, Generation, Styling, Training, read, read_form
+from inkwash.server.queue import CANCELLED, DONE, FAILED, KINDS, QUEUED, TRAINING
 from inkwash.server.serving import Serving
 from inkwash.server.settings import Limits, ServerConfig
 from live import png
@@ -84,7 +89,7 @@ def test_whose_fault_it_was(serving, fault, status, retry):
 
 
 def test_what_is_old_goes_with_its_files(serving):
-    upload = serving.edit(read(Edition, {"prompt": "a"}), [png()], None)
+    upload = asyncio.run(serving.edit(read(Edition, {"prompt": "a"}), [png()], None))
     serving.queue.claim([upload.id])
     name = serving.pictures.put(b"x", "png")
     serving.queue.finish(upload.id, DONE, {"pictures": [{"file": name}], "texts": []})
@@ -99,7 +104,7 @@ def test_a_full_queue_keeps_no_upload(serving):
     for _ in range(3):
         serving.generate(asked())
     with pytest.raises(ApiError) as caught:
-        serving.edit(read(Edition, {"prompt": "a"}), [png()], None)
+        asyncio.run(serving.edit(read(Edition, {"prompt": "a"}), [png()], None))
     assert caught.value.headers.keys() == {"Retry-After"} and str(caught.value).endswith("Try again later.")
     assert caught.value.status == 429 and not list(serving.uploads.folder.iterdir())
 
@@ -119,3 +124,87 @@ def test_names_are_those_that_there_are():
     """The answering side imports no torch, so it has the names of recipes and kinds of jobs in lists of its own."""
     assert list(lessons.RECIPES) == sorted(recipes.RECIPES)
     assert set(KINDS) == {*MAKERS, TRAINING, "serve"}
+
+
+def test_who_waits_for_what_is_removed_is_told(serving):
+    async def both():
+        pump = asyncio.create_task(serving.pump())
+        job = serving.generate(asked())
+        waiting = asyncio.create_task(serving.end(job))
+        await asyncio.sleep(0.05)
+        serving.queue.cancel(job.id)
+        serving.remove(job.id)  # before the pump has seen the cancellation
+        try:
+            await asyncio.wait_for(waiting, 5)
+        finally:
+            pump.cancel()
+
+    with pytest.raises(ApiError, match="was removed") as caught:
+        asyncio.run(both())
+    assert caught.value.status == 404
+
+
+def test_an_edit_by_a_pipeline_is_scaled_to_the_size_asked_for_or_refused(serving):
+    job = asyncio.run(serving.edit(read(Edition, {"prompt": "a", "model": "pipeline", "size": "1024x512"}), [png()], None))
+    assert job.payload["scaled_to"] == [1024, 512] and "size" not in job.payload["edit"]
+    serving.config = serving.config.model_copy(update={"sizes": "refuse"})
+    with pytest.raises(ApiError, match="not possible"):
+        asyncio.run(serving.edit(read(Edition, {"prompt": "a", "model": "pipeline", "size": "1024x512"}), [png()], None))
+
+
+def test_no_option_is_longer_than_a_prompt_may_be(serving):
+    most = serving.config.limits
+    for given in ({"negative_prompt": "a" * (2 * most.prompt + 1)}, {"guidance": 1.0, "steps": [1] * (2 * most.prompt)}):
+        with pytest.raises(ApiError):
+            serving.generate(asked(**given))
+    with pytest.raises(ApiError, match="steps are too many"):
+        asyncio.run(serving.style(read(Styling, {"steps": most.steps + 1}), png(), png()))
+    assert not serving.queue.counts().get("queued")
+
+
+def test_what_was_cancelled_finds_no_place_in_a_full_queue_and_what_was_interrupted_does(serving):
+    jobs = [serving.generate(asked()) for _ in range(3)]
+    serving.queue.claim([jobs[0].id])
+    serving.queue.interrupt(training=False)
+    serving.queue.cancel(jobs[1].id)
+    for _ in range(2):
+        serving.generate(asked())
+    with pytest.raises(ApiError) as caught:
+        serving.again(jobs[1].id)
+    assert caught.value.status == 429 and serving.queue.get(jobs[1].id).state == CANCELLED
+    assert serving.again(jobs[0].id).state == QUEUED and serving.again("job_none") is None
+
+
+def test_a_training_has_a_name_of_its_own(serving):
+    training = Lessons(serving)
+    ask = {"recipe": "vae", "data": "digits", "steps": 2}
+    training.begin(read(Training, {**ask, "name": "mine"}))
+    for taken in ("mine", "reader"):
+        with pytest.raises(ApiError) as caught:
+            training.begin(read(Training, {**ask, "name": taken}))
+        assert caught.value.status == 409
+    training.config = training.config.model_copy(update={"training": False})
+    for act in (lambda: training.begin(read(Training, {**ask, "name": "other"})), lambda: training.keep(b"")):
+        with pytest.raises(ApiError, match="switched off"):
+            act()
+
+
+def test_an_archive_that_python_cannot_unpack_is_refused(serving):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("a.png", png())
+    whole, random_ = out.getvalue(), random.Random(0)
+    newer = bytearray(whole)
+    newer[whole.index(b"PK\x01\x02") + 6] = 99  # a version of the format that there is not
+    with pytest.raises(ApiError, match="not a zip file"):
+        Lessons(serving).keep(bytes(newer))
+    for _ in range(500):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[random_.randrange(len(data))] = random_.randrange(256)
+        with suppress(ApiError):
+            Lessons(serving).keep(bytes(data))
+
+
+def test_the_newer_dialect_is_told_by_its_models(serving):
+    assert asked(model="chatgpt-image-latest").embedded and asked(model="gpt-image-1").embedded and not asked(model="dall-e-2").embedded

@@ -6,6 +6,7 @@ import os
 import time
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -106,3 +107,10 @@ def test_addresses():
         from_data_url(url, 10, "image")
     with pytest.raises(DataError, match="not valid base64"):
         from_data_url("data:image/png;base64,@@@", 1000, "image")
+
+
+def test_sixteen_bits_of_grey_become_eight():
+    deep = Image.fromarray(np.array([[0, 20000], [40000, 65535]], np.uint16))
+    out = io.BytesIO()
+    deep.save(out, "PNG")
+    assert np.asarray(read_picture(out.getvalue(), 100, "image")).tolist() == [[0, 78], [156, 255]]

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from inkwash import __version__
 from inkwash.server.errors import ApiError, invalid
-from inkwash.server.guard import LOCAL, Guard
+from inkwash.server.guard import HEADERS, LOCAL, Guard
 from inkwash.server.metrics import Metrics
 from inkwash.server.routes import grids, images, jobs, page, training
 from inkwash.server.serving import Serving
@@ -45,8 +45,8 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _unfit)
     app.add_exception_handler(Exception, _bug)
-    app.add_middleware(Counting)
     app.add_middleware(Guard, hosts=(*LOCAL, config.host, *config.hosts), key=key, most=config.limits.body)
+    app.add_middleware(Counting)  # around the guard: what it refuses counts too
     return app
 
 
@@ -90,7 +90,7 @@ async def _unfit(request: Request, error: RequestValidationError) -> JSONRespons
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     said = ApiError(500, "The server failed; its log says more.", "internal_error", headers={"x-should-retry": "false"})
-    return JSONResponse(said.body(), said.status, headers=said.headers)
+    return JSONResponse(said.body(), said.status, headers=HEADERS | said.headers)
 
 
 class Counting:
@@ -103,10 +103,21 @@ class Counting:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 
+        begun = False
+
+        def count(status: int) -> None:
+            nonlocal begun
+            begun = True
+            scope["app"].state.metrics.count(getattr(scope.get("route"), "path", "other"), status)
+
         async def sending(message: dict) -> None:
             if message["type"] == "http.response.start":
-                route = scope.get("route")
-                scope["app"].state.metrics.count(getattr(route, "path", "other"), message["status"])
+                count(message["status"])
             await send(message)
 
-        await self.app(scope, receive, sending)
+        try:
+            await self.app(scope, receive, sending)
+        except Exception:
+            if not begun:  # answered with 500 further out
+                count(500)
+            raise

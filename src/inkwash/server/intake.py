@@ -1,5 +1,6 @@
 """Pictures that come with a request: checked, stripped of all but their pixels and their label, and kept for the worker."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -23,8 +24,19 @@ class Intake:
     def __init__(self, store: Store, most: int):
         self.store, self.most = store, most
 
-    def picture(self, data: bytes | None, what: str) -> Upload:
+    async def picture(self, data: bytes | None, what: str) -> Upload:
         """Raises ApiError for what is no picture, too large, or not there."""
+        return await asyncio.to_thread(self._picture, data, what)  # seconds, where it is large: others do not wait for it
+
+    async def mask(self, data: bytes, size: tuple[int, int]) -> str:
+        """The file of a mask, white where the one sent is transparent, or, where it has no transparency, white. Raises ApiError."""
+        return await asyncio.to_thread(self._mask, data, size)
+
+    async def hole(self, picture: Image.Image, facts: dict[str, Any]) -> str | None:
+        """The file of a mask of where the picture itself is transparent, the older dialect's way; None for models that draw such places."""
+        return await asyncio.to_thread(self._hole, picture, facts)
+
+    def _picture(self, data: bytes | None, what: str) -> Upload:
         picture = self._read(data, what)
         try:
             traces = traces_of(data, what)
@@ -32,8 +44,7 @@ class Intake:
         except DataError as error:
             raise invalid(str(error), what, "invalid_image") from None
 
-    def mask(self, data: bytes, size: tuple[int, int]) -> str:
-        """The file of a mask, white where the one sent is transparent, or, where it has no transparency, white. Raises ApiError."""
+    def _mask(self, data: bytes, size: tuple[int, int]) -> str:
         mask = self._read(data, "mask")
         if mask.size != size:
             said = f"The mask is {mask.width}x{mask.height} and the picture {size[0]}x{size[1]}: they need the same size."
@@ -47,8 +58,7 @@ class Intake:
             raise invalid(said, "mask", "invalid_mask")
         return self.store.put(as_png(white), "png")
 
-    def hole(self, picture: Image.Image, facts: dict[str, Any]) -> str | None:
-        """The file of a mask of where the picture itself is transparent, the older dialect's way; None for models that draw such places."""
+    def _hole(self, picture: Image.Image, facts: dict[str, Any]) -> str | None:
         if picture.mode != "RGBA" or facts["shape"][0] == 4 or picture.getchannel("A").getextrema()[0] > 127:
             return None
         return self.store.put(as_png(picture.getchannel("A").point(lambda a: 255 - a)), "png")

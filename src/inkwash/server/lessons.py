@@ -8,7 +8,7 @@ from typing import Any
 from inkwash.core.errors import nearest
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.protocol import Training
-from inkwash.server.queue import TRAINING, Job
+from inkwash.server.queue import INTERRUPTED, QUEUED, RUNNING, TRAINING, Job
 from inkwash.server.serving import Serving
 from inkwash.server.store import Store
 from inkwash.server.trainer import curve
@@ -25,6 +25,7 @@ SETTINGS = ("train.", "objective.", "model.", "data.view.")  # what a request ma
 OWN = ("train.device", "train.tensorboard")  # and what of that is the owner's
 UNPACKED = 2 << 30  # bytes of an archive's files, at most
 FILES = 200_000
+MOST_WAITING = 10_000  # trainings whose names are looked at
 
 
 class Lessons:
@@ -36,14 +37,20 @@ class Lessons:
 
     def begin(self, asked: Training) -> Job:
         """A training as a job. Raises ApiError for what it may not do."""
-        if not self.config.training:
-            raise ApiError(403, "Training is switched off on this server.", "training_off")
+        self._allowed()
         if (self.runs / asked.name).exists():
             raise ApiError(409, f"There is a run named {asked.name!r} already; give this one another name.", "run_exists", "name")
+        coming = self.serving.queue.page(None, MOST_WAITING, (QUEUED, RUNNING, INTERRUPTED), (TRAINING,))
+        if asked.name in {job.payload["name"] for job in coming} | self.serving.queue.models().keys():
+            raise ApiError(409, f"There is a training or a model named {asked.name!r}; give this one another name.", "run_exists", "name")
         payload = {"name": asked.name, "recipe": asked.recipe, "data": self._data(asked.data), "settings": self._settings(asked.settings)}
         payload |= {"budget": asked.budget, "steps": asked.steps}
         payload |= {field: self._model(getattr(asked, field), field) for field in OTHERS}
         return self.serving.submit(TRAINING, asked.name, payload)
+
+    def _allowed(self) -> None:
+        if not self.config.training:
+            raise ApiError(403, "Training is switched off on this server.", "training_off")
 
     def figures(self, job: Job, most: int = 200) -> list[dict[str, Any]]:
         """The curve of a training so far."""
@@ -61,10 +68,11 @@ class Lessons:
 
     def keep(self, data: bytes) -> str:
         """Keep a zip of pictures to train on, and return its name. Raises ApiError for what is none, or unpacks to too much."""
+        self._allowed()
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 entries = archive.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError):
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
             raise invalid("The archive is not a zip file that can be read.", "archive") from None
         if len(entries) > FILES or sum(e.file_size for e in entries) > UNPACKED:
             raise invalid(f"The archive holds more than {FILES} files or {UNPACKED >> 30} GiB.", "archive")

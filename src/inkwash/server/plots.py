@@ -95,7 +95,7 @@ class Plots:
     def resume(self, plot: Plot) -> None:
         """Queue again what ended without a picture."""
         for id in plot.jobs.values():
-            self.serving.queue.again(id)
+            self.serving.again(id)
 
     def remove(self, plot: Plot) -> None:
         """A grid, its cells' jobs and their pictures. Raises ApiError where one of them has not ended."""

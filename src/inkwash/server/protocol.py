@@ -11,8 +11,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from inkwash.server.errors import ApiError, invalid
 
 T = TypeVar("T", bound=BaseModel)
-NEWER = "gpt-image"  # how the newer dialect's model names begin
-PUBLIC = ("gpt-image", "dall-e", "chatgpt-image")  # names of models that clients send unasked: the first model served is meant
+NEWER = ("gpt-image", "chatgpt-image")  # how the newer dialect's model names begin
+PUBLIC = (*NEWER, "dall-e")  # names of models that clients send unasked: the first model served is meant
 SIZE = r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}"
 NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance", "negative_prompt": "negative"}  # of options of our models
 

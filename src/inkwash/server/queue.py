@@ -203,8 +203,11 @@ class Queue:
         return self.get(id)
 
     def again(self, id: str) -> Job | None:
-        """Queue a job that ended without a result once more."""
+        """Queue a job that ended without a result once more. Raises QueueFull, but for one that was interrupted: it had its place."""
         with self._change() as n:
+            known = self.get(id)
+            if known and known.state in (FAILED, CANCELLED):
+                self._room(1)
             fresh = (
                 "state = ?, cancel = 0, done = 0, total = 0, previews = '[]', error = NULL, started = NULL, finished = NULL, changed = ?"
             )

@@ -1,6 +1,7 @@
 """What the server does, without HTTP: checks requests against what the models can do, makes jobs of them, and waits for their ends."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,50 +76,52 @@ class Serving:
         payload = {"request": request, "partial_images": asked.partial_images or 0, "looks": looks, **self._delivery(asked, scaled)}
         return name, payload
 
-    def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
+    async def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
         """Pictures made of a picture: where the mask is transparent, or all over. Raises ApiError."""
         name, facts = self.model(asked.model, "edit")
         order = self._order(asked, name, facts)
-        upload = self.intake.picture(images[0] if images else None, "image")
+        upload = await self.intake.picture(images[0] if images else None, "image")
         if mask is not None:
-            order["mask"] = self.intake.mask(mask, upload.picture.size)
-        elif (hole := self.intake.hole(upload.picture, facts)) is not None:
+            order["mask"] = await self.intake.mask(mask, upload.picture.size)
+        elif (hole := await self.intake.hole(upload.picture, facts)) is not None:
             order["mask"] = hole
         elif asked.strength is not None:
             order["options"]["strength"] = asked.strength
         return self._edited(name, facts, asked, order, upload, repeat, ignored=len(images) - 1)
 
-    def vary(self, asked: Variation, image: bytes | None, repeat: str | None = None) -> Job:
+    async def vary(self, asked: Variation, image: bytes | None, repeat: str | None = None) -> Job:
         """Pictures like a picture. Raises ApiError."""
         name, facts = self.model(asked.model, "edit")
         order = self._order(asked, name, facts)
         order["options"]["strength"] = asked.strength
-        return self._edited(name, facts, asked, order, self.intake.picture(image, "image"), repeat)
+        return self._edited(name, facts, asked, order, await self.intake.picture(image, "image"), repeat)
 
-    def caption(self, asked: Captioning, image: bytes | None, repeat: str | None = None) -> Job:
+    async def caption(self, asked: Captioning, image: bytes | None, repeat: str | None = None) -> Job:
         """What is in a picture. Raises ApiError."""
         name, facts = self.model(asked.model, "caption")
         options = asked.model_dump(include={"lang", "beams", "temperature"}, exclude_none=True)
-        payload = {"path": facts["path"], "image": self.intake.picture(image, "image").file, "seed": asked.seed, "options": options}
+        upload = await self.intake.picture(image, "image")
+        payload = {"path": facts["path"], "image": upload.file, "seed": asked.seed, "options": options}
         return self.submit("caption", name, payload, repeat)
 
-    def upscale(self, asked: Enlargement, image: bytes | None, repeat: str | None = None) -> Job:
+    async def upscale(self, asked: Enlargement, image: bytes | None, repeat: str | None = None) -> Job:
         """A picture made larger. Raises ApiError."""
         if asked.model in METHODS:
             name, path = asked.model, asked.model
         else:
             name, facts = self.model(asked.model, "upscale")
             path = facts["path"]
-        upload, most = self.intake.picture(image, "image"), self.config.limits.pixels
+        upload, most = await self.intake.picture(image, "image"), self.config.limits.pixels
         if upload.picture.width * upload.picture.height * asked.scale**2 > most:
             raise invalid(f"The result would have more than {most} pixels.", "scale")
         payload = {"path": path, "image": upload.file, "source": upload.source, "scale": asked.scale}
         return self.submit("upscale", name, payload | _files(asked), repeat)
 
-    def style(self, asked: Styling, image: bytes | None, painting: bytes | None, repeat: str | None = None) -> Job:
+    async def style(self, asked: Styling, image: bytes | None, painting: bytes | None, repeat: str | None = None) -> Job:
         """A photograph in the style of a painting. Raises ApiError."""
-        upload = self.intake.picture(image, "image")
-        places = {"image": upload.file, "source": upload.source, "style": self.intake.picture(painting, "painting").file}
+        self._steps(asked.steps, "steps")
+        upload, other = await self.intake.picture(image, "image"), await self.intake.picture(painting, "painting")
+        places = {"image": upload.file, "source": upload.source, "style": other.file}
         options = {"strength": asked.strength, "keep_colour": asked.keep_colour, "steps": asked.steps}
         return self.submit("style", "style", {**places, "options": options, **_files(asked)}, repeat)
 
@@ -128,6 +131,13 @@ class Serving:
             return self.queue.submit(kind, model, payload, repeat)
         except QueueFull as full:
             self.uploads.remove(uploads_of(payload))
+            raise too_many(full) from None
+
+    def again(self, id: str) -> Job | None:
+        """Queue a job that ended without a result once more; None where there is no such. Raises ApiError where the queue is full."""
+        try:
+            return self.queue.again(id)
+        except QueueFull as full:
             raise too_many(full) from None
 
     def submit_all(self, kind: str, orders: Sequence[tuple[str, dict[str, Any]]], note: Callable[[list[str]], None]) -> list[str]:
@@ -184,20 +194,28 @@ class Serving:
             if name not in known:
                 said = next((public for public, own in NAMES.items() if own == name), name)
                 raise invalid(f"Unknown parameter: {said[:100]!r}; {nearest(name[:100], known)}", said[:100], "unknown_parameter")
-        most = self.config.limits.steps
-        if isinstance(options.get("steps"), int) and options["steps"] > most:
-            raise invalid(f"{options['steps']} steps are too many; at most {most}.", "num_inference_steps")
+            if (
+                len(json.dumps(options[name], ensure_ascii=False)) > 2 * self.config.limits.prompt
+            ):  # a text twice as long at most, as it is written
+                raise invalid(f"The value of {name[:100]!r} is too long.", name[:100], "string_above_max_length")
+        self._steps(options.get("steps"), "num_inference_steps")
         return options
 
-    def _size(self, asked: Wishes, facts: dict[str, Any]) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-        """(height, width) that the model is asked for, None for its own, and (width, height) of the files, None for as made."""
+    def _steps(self, wanted: Any, name: str) -> None:
+        most = self.config.limits.steps
+        if isinstance(wanted, int) and wanted > most:
+            raise invalid(f"{wanted} steps are too many; at most {most}.", name)
+
+    def _size(self, asked: Wishes, facts: dict, edit: bool = False) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """(height, width) that the model is asked for, None for its own, and (width, height) of the files, None for as made.
+        edit: only its own size is made."""
         wanted = asked.pixels()
         _, height, width = facts["shape"]
         if wanted is None or wanted == (width, height):
             return None, None
         if wanted[0] * wanted[1] > self.config.limits.pixels:
             raise invalid(f"{asked.size} are too many pixels; at most {self.config.limits.pixels}.", "size")
-        if facts["kind"] == "pipeline" and wanted[0] % 8 == 0 and wanted[1] % 8 == 0:
+        if facts["kind"] == "pipeline" and not edit and wanted[0] % 8 == 0 and wanted[1] % 8 == 0:
             return (wanted[1], wanted[0]), None
         if self.config.sizes == "refuse":
             raise invalid(f"The size {asked.size} is not possible; this model makes {width}x{height}.", "size", "invalid_size")
@@ -216,7 +234,7 @@ class Serving:
         return {k: v for k, v in order.items() if v is not None}
 
     def _edited(self, name: str, facts: dict, asked: Wishes, order: dict, upload: Upload, repeat: str | None, ignored: int = 0) -> Job:
-        _, scaled = self._size(asked, facts)
+        _, scaled = self._size(asked, facts, edit=True)
         if asked.size == "auto" and list(upload.picture.size) != facts["shape"][:0:-1]:
             scaled = upload.picture.size  # as large as it came
         payload = {"path": facts["path"], "edit": order | {"image": upload.file}, "source": upload.source, "ignored": ignored}
@@ -280,7 +298,8 @@ class Serving:
                 async for now in self.follow(job.id):
                     job = now
         except TimeoutError:
-            raise ApiError(503, f"The job {job.id} is not done yet; ask for it at /v1/jobs/{job.id}.", "timeout") from None
+            said = f"The job {job.id} is not done yet; ask for it at /v1/jobs/{job.id}."
+            raise ApiError(503, said, "timeout", headers={"x-should-retry": "false"}) from None
         return done(job)
 
     def tidy(self) -> int:
@@ -305,6 +324,8 @@ class Serving:
         for job in jobs or []:
             self.uploads.remove(uploads_of(job.payload))
             self.pictures.remove(made_of(job))
+            for event in self._events.get(job.id, ()):  # the pump sees only jobs that there are
+                event.set()
         return jobs
 
 
@@ -324,7 +345,8 @@ def done(job: Job) -> Job:
         raise ApiError(409, f"The job {job.id} was cancelled.", "cancelled", headers={"x-should-retry": "false"})
     if job.state == INTERRUPTED:
         raise broken(f"The job {job.id} was interrupted as the server stopped; queue it again at /v1/jobs/{job.id}/retry.")
-    assert job.state == DONE
+    if job.state != DONE:
+        raise ApiError(404, f"The job {job.id} was removed.", "not_found")
     return job
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from inkwash.core.disk import write_bytes
 from inkwash.core.errors import DataError
-from inkwash.inference.provenance.read import Traces, read
+from inkwash.inference.provenance.read import Traces, salvaged
 from inkwash.inference.provenance.write import encode
 
 TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -67,6 +68,8 @@ def read_picture(data: bytes, most_pixels: int, what: str) -> Image.Image:
             if width * height > most_pixels:
                 raise DataError(f"The {what} has {width} x {height} pixels; at most {most_pixels} are taken.")
             upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I"):  # 16 bits of a PNG, which Pillow would cut off at 255
+                return Image.fromarray(((np.asarray(upright).astype(np.int64) + 128) // 257).clip(0, 255).astype(np.uint8))
             alpha = "transparency" in upright.info or upright.mode in ("LA", "PA", "RGBA", "RGBa", "La")
             return upright.convert("RGBA" if alpha else "L" if upright.mode in ("1", "L") else "RGB")
     except DataError:
@@ -78,13 +81,8 @@ def read_picture(data: bytes, most_pixels: int, what: str) -> Image.Image:
 
 
 def traces_of(data: bytes, what: str) -> Traces:
-    """What an uploaded picture says of itself. Raises DataError where that is damaged and a label is in it, which must not get lost."""
-    try:
-        return read(data, f"The {what}")
-    except DataError:
-        if b"TC260:AIGC" in data:
-            raise
-        return Traces()
+    """What an uploaded picture says of itself. Raises DataError where that is damaged and a label may be in it, which must not get lost."""
+    return salvaged(data, f"The {what}")
 
 
 def as_png(picture: Image.Image, traces: Traces = Traces()) -> bytes:  # noqa: B008 (frozen)

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from inkwash.core.errors import ConfigError, InkwashError
+from inkwash.core.errors import ConfigError, FileError, InkwashError
 from inkwash.core.model import watched
 from inkwash.inference.runner import Request, Runner
 from inkwash.server.describe import described
@@ -105,6 +105,10 @@ class Worker:
             results = [self._delivered(job, own) for job, own in zip(jobs, made)]
         except Stopped:
             results = [(CANCELLED, None, None)] * len(jobs)
+        except FileError:  # a full disk, say: nothing that who asked could mend, nor should read of
+            traceback.print_exc()
+            told = {"message": "The server could not read or write a file. Its log says more.", "fault": "server"}
+            results = [(FAILED, None, told)] * len(jobs)
         except InkwashError as error:
             if len(jobs) > 1:  # one of them cannot be served: each for itself, so that it harms no other
                 for job in jobs:

@@ -1,6 +1,7 @@
 """What a file says of itself: facts, the type of its source, the Chinese label, C2PA. A stranger's file is read with care."""
 
 import json
+import re
 import warnings
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -15,6 +16,7 @@ from inkwash.inference.provenance.containers import Pieces, pieces
 
 CHUNK = "inkwash"  # our JSON as a text chunk of PNG; JPEG and WebP have it in XMP
 MOST = 1 << 30
+PACKED = rb"zTXt|iTXt[^\x00]{1,79}\x00\x01"  # compressed text of a PNG
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 # Only these are tried, whatever a file is called.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000", "QOI")
@@ -90,12 +92,27 @@ def carried(*paths: str) -> Traces:
 
 
 def _kept(path: Path) -> Traces:
+    return salvaged(path) if path.is_file() else Traces()  # what is no picture at all is refused by whoever decodes it
+
+
+def salvaged(source: Path | bytes, name: str | None = None) -> Traces:
+    """`read`, but facts of ours that are damaged are left out; where the rest is damaged too, all is. Raises DataError where a label may be
+    in what is damaged: it must not get lost."""
     try:
-        return read(path)
-    except DataError:
-        if path.is_file() and b"TC260:AIGC" in path.read_bytes():
-            raise
-        return Traces()  # what is no picture at all is refused by whoever decodes it
+        return read(source, name)
+    except DataError as error:
+        try:
+            data = source if isinstance(source, bytes) else _bytes(source)
+            return _traces(pieces(data, ("parameters", "AIGC")), data, _mime(data), ours=False)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, DataError):
+            if _may_be_labelled(source if isinstance(source, bytes) else source.read_bytes()):
+                raise error from None
+            return Traces()
+
+
+def _may_be_labelled(data: bytes) -> bool:
+    """Whether the word is anywhere, in an encoding of XMP, or text is packed that could hold it."""
+    return any("AIGC".encode(code) in data for code in ("utf-8", "utf-16-le", "utf-16-be")) or bool(re.search(PACKED, data))
 
 
 def _bytes(path: Path) -> bytes:
@@ -111,12 +128,13 @@ def _mime(data: bytes) -> str:
         return "image/jpeg" if data[:2] == b"\xff\xd8" else Image.MIME.get(picture.format or "", "")
 
 
-def _traces(found: Pieces, data: bytes, mime: str) -> Traces:
+def _traces(found: Pieces, data: bytes, mime: str, ours: bool = True) -> Traces:
+    """ours: whether our facts are read too."""
     texts = dict(found.texts)
     comments = [comment for block in found.exif if (comment := exif.comment(block))]
     packets = [xmp.values(packet, xmp.FACTS, xmp.SOURCE, xmp.LABEL) for packet in found.xmp]
     in_xmp, sources, labels = ([value for packet in packets for value in packet[i]] for i in range(3))
-    facts = [_facts(text) for text in ([texts[CHUNK]] if CHUNK in texts else []) + in_xmp]
+    facts = [_facts(text) for text in ([texts[CHUNK]] if CHUNK in texts else []) + in_xmp if ours]
     labels += [text for key, text in found.texts if key == "AIGC"]
     labels += [c for c in comments if c.lstrip().startswith(('{"AIGC"', '{"Label"'))]
     says = [c for c in comments if any(word in c for word in _TELLING)]

@@ -156,7 +156,7 @@ def _png(picture: Image.Image, text: str, facts: str, properties: dict[str, str]
 
 def _jpeg(picture: Image.Image, text: str, facts: str, properties: dict[str, str], quality: int | None) -> bytes:
     out = BytesIO()
-    picture.save(out, "JPEG", quality=quality or JPEG_QUALITY, subsampling=0)
+    picture.save(out, "JPEG", quality=JPEG_QUALITY if quality is None else max(1, quality), subsampling=0)
     segments = [EXIF_HEAD + exif.with_comment(text)] if text else []
     segments += [XMP_HEAD + xmp.packet(properties)] if properties else []
     return with_segments(out.getvalue(), segments)

@@ -183,8 +183,10 @@ export class ModelForm {
       this.model.value = v;
       this.follow();
     });
+    for (const option of Object.values(this.options)) option.set(undefined); // what is not told was the model's own
     const shape = this.facts?.shape;
     const natural = shape ? `${shape[2]}x${shape[1]}` : "";
+    if (!this.facts?.reads && this.facts?.classes.includes(facts.prompt)) facts = { ...facts, class: facts.prompt, prompt: null }; // as drafts name it
     take("prompt", this.facts?.reads, (v) => (this.prompt.value = v));
     take("class", this.facts?.classes.includes(facts.class), (v) => (this.class.value = v));
     take("seed", true, (v) => (this.seed.value = v));

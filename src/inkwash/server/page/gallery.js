@@ -4,6 +4,7 @@ import { local } from "./api.js";
 import { Card, Cards } from "./cards.js";
 import { $, h, plain, report, say } from "./dom.js";
 import { PICTURED, ended } from "./jobs.js";
+import { t } from "./words.js";
 
 const SMALL = 128; // pixels of a side up to which pixels are shown as such
 
@@ -52,7 +53,7 @@ class Entry extends Card {
       small(image);
       return more ? h("button", { type: "button", class: "tile", ...more }, image) : h("div", { class: "tile early" }, image);
     };
-    const alt = job.asked.prompt ?? job.asked.label ?? job.kind;
+    const alt = job.asked.prompt ?? job.asked.label ?? t(job.kind);
     const early = ended(job) ? [] : job.previews.slice(-1).map((url) => tile(url, ""));
     const done = job.pictures.map((p, i) => tile(p.url, `${alt} (${i + 1})`, { onclick: () => this.gallery.view.open(job, i) }));
     this.pictures.replaceChildren(...early, ...done);
@@ -81,7 +82,7 @@ export class Gallery {
       $("older").hidden = !jobs.more;
       this.count();
     });
-    $("older").addEventListener("click", () => jobs.older().catch((error) => report($("announce"), error)));
+    $("older").addEventListener("click", () => jobs.older().then(() => report($("turned"), null), (error) => report($("turned"), error)));
   }
 
   put(job, before) {

@@ -18,7 +18,8 @@ export class Jobs extends EventTarget {
     this.more = false;
     this.wake = () => {};
     this.others = new BroadcastChannel("inkwash");
-    this.others.onmessage = () => {
+    this.others.onmessage = ({ data: gone }) => {
+      if (gone) this.drop(gone);
       this.dispatchEvent(new CustomEvent("elsewhere"));
       this.refresh().then(() => this.wake(), () => {});
     };
@@ -37,7 +38,7 @@ export class Jobs extends EventTarget {
   async delete(id) {
     await remove(`/v1/jobs/${id}`);
     this.drop(id);
-    this.stirred();
+    this.stirred(id);
   }
 
   changed(job) {
@@ -47,9 +48,9 @@ export class Jobs extends EventTarget {
   }
 
   /** Something was begun or stopped from here: look at once, in other tabs too. */
-  stirred() {
+  stirred(gone = null) {
     this.wake();
-    this.others.postMessage(null);
+    this.others.postMessage(gone);
   }
 
   put(job) {

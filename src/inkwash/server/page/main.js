@@ -193,6 +193,7 @@ addEventListener("keydown", (event) => {
 });
 
 jobs.addEventListener("online", (event) => {
+  if (event.detail && !$("status").hidden && models.length) loadModels(); // another server may be there now
   $("status").hidden = event.detail;
   if (!event.detail) say($("status"), models.length ? "offline" : "loading");
 });

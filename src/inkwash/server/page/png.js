@@ -106,6 +106,15 @@ function comment(bytes, found) {
 const NAMES = { Steps: "steps", Sampler: "solver", "CFG scale": "guidance", Seed: "seed", Size: "size", Model: "model", "Denoising strength": "strength" };
 const NUMBERS = ["steps", "guidance", "seed", "strength"];
 
+/** A quoted value; as it stands where it is no JSON, such as a path with backslashes. */
+function unquoted(value) {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
 /** The text `parameters` as facts: the prompt, then "Negative prompt: …", then a last line of pairs. */
 export function facts(parameters) {
   const lines = parameters.trim().split("\n");
@@ -115,7 +124,7 @@ export function facts(parameters) {
     lines.pop();
     for (const [, key, value] of pairs) {
       const name = NAMES[key.trim()] ?? key.trim().toLowerCase().replace(/[ /-]/g, "_");
-      const plain = value.startsWith('"') ? JSON.parse(value) : value.trim();
+      const plain = value.startsWith('"') ? unquoted(value) : value.trim();
       out[name] = NUMBERS.includes(name) && Number.isFinite(Number(plain)) ? Number(plain) : plain;
     }
   }

@@ -58,7 +58,7 @@ class Lesson extends Card {
     this.progress(!ended(job), job.total ? job.done / job.total : undefined);
     if (job.state === "running" && job.total) say(this.state, "percent", { n: Math.floor((100 * job.done) / job.total) });
     else say(this.state, job.state === "running" ? "training" : job.state);
-    if (job.error) report(this.said, new Error(job.error));
+    report(this.said, job.error ? new Error(job.error) : null);
     const known = Object.keys(job.curve?.at(-1)?.figures ?? {});
     if (known.length && known.length !== this.figure.options.length) {
       this.figure.replaceChildren(...known.map((key) => h("option", { value: key }, key)));
@@ -94,7 +94,7 @@ class Lesson extends Card {
     this.samples = shown.join();
     const pictures = await Promise.all(shown.map(async (url) => {
       const label = String(Number(url.split("/").at(-1).split(".")[0]));
-      const image = h("img", { src: URL.createObjectURL(await blob(local(url))), class: "pixels", alt: "" });
+      const image = h("img", { src: URL.createObjectURL(await blob(local(url))), class: "pixels", alt: t("sample", { name: label }) });
       return h("figure", {}, image, h("figcaption", {}, label));
     }));
     for (const old of this.grid.querySelectorAll("img")) URL.revokeObjectURL(old.src);

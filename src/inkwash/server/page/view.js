@@ -3,7 +3,7 @@
 import { local } from "./api.js";
 import { h } from "./dom.js";
 import { small } from "./gallery.js";
-import { knows } from "./words.js";
+import { knows, t } from "./words.js";
 
 const SHOWN = ["prompt", "class", "negative", "model", "seed", "steps", "solver", "guidance", "strength", "size", "scale"];
 
@@ -35,7 +35,7 @@ export class View {
   show() {
     const picture = this.job.pictures[this.index];
     const url = local(picture.url);
-    const image = h("img", { src: url, alt: picture.facts.prompt ?? picture.facts.class ?? this.job.kind });
+    const image = h("img", { src: url, alt: picture.facts.prompt ?? picture.facts.class ?? t(this.job.kind) });
     small(image);
     const button = (key, act) => h("button", { type: "button", class: "quiet", "data-act": key, t: key, onclick: act });
     const several = this.job.pictures.length > 1;
@@ -44,11 +44,13 @@ export class View {
       this.actions[key](this.job, picture);
     });
     const facts = SHOWN.filter((key) => (key !== "strength" || this.job.kind !== "generate") && picture.facts[key] !== undefined && picture.facts[key] !== "" && picture.facts[key] !== null);
+    const scaled = picture.made && picture.made.join() !== picture.size.join() && picture.made.join("x");
     this.dialog.replaceChildren(
       h("div", { class: "frame" }, image),
       h("div", { class: "beside" },
         h("h2", { t: "facts" }),
-        h("dl", {}, ...facts.flatMap((key) => [h("dt", knows(key) ? { t: key } : {}), h("dd", {}, String(picture.facts[key]))])),
+        h("dl", {}, ...facts.flatMap((key) => [h("dt", knows(key) ? { t: key } : {}), h("dd", {}, String(picture.facts[key]))]),
+          ...(scaled ? [h("dt", { t: "made" }), h("dd", {}, scaled)] : [])),
         h("div", { class: "buttons" },
           several && button("before", () => this.step(-1)), several && button("after", () => this.step(1)),
           ...Object.keys(this.actions).filter((key) => this.can(key)).map(act),

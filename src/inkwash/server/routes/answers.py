@@ -99,6 +99,7 @@ async def _events(serving: Serving, job: Job, asked: Wishes) -> AsyncIterator[st
                 "size": size,
                 "usage": USAGE,
                 "seed": p["seed"],
+                "inkwash": {"job": job.id, "model": job.model, **_notes(job)},
             }
             yield event(f"{prefix}.completed", data | common)
     except ApiError as error:
@@ -131,7 +132,7 @@ def told(request: Request, job: Job, serving: Serving) -> dict[str, Any]:
     """A job, for whoever looks at the queue."""
     result = job.result or {}
     pictures = [
-        {"url": address(request, p["file"]), "seed": p["seed"], "size": p["size"], "facts": p["facts"]} for p in result.get("pictures", [])
+        {"url": address(request, p["file"]), **{k: p[k] for k in ("seed", "size", "made", "facts")}} for p in result.get("pictures", [])
     ]
     order = job.payload.get("request") or job.payload.get("edit") or (job.payload if job.kind == TRAINING else {})
     return {

@@ -51,7 +51,7 @@ async def generations(request: Request) -> Response:
 async def edits(request: Request) -> Response:
     """Pictures made of a picture: where its mask is transparent, or all over."""
     asked, files = await body_with_pictures(request, Edition, ("image", "mask"))
-    job = serving_of(request).edit(asked, files.get("image", []), files.first("mask"), repeat_of(request))
+    job = await serving_of(request).edit(asked, files.get("image", []), files.first("mask"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
 
 
@@ -59,7 +59,7 @@ async def edits(request: Request) -> Response:
 async def variations(request: Request) -> Response:
     """Pictures like a picture."""
     asked, files = await body_with_pictures(request, Variation, ("image",))
-    job = serving_of(request).vary(asked, files.first("image"), repeat_of(request))
+    job = await serving_of(request).vary(asked, files.first("image"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
 
 
@@ -67,7 +67,7 @@ async def variations(request: Request) -> Response:
 async def captions(request: Request) -> Response:
     """What is in a picture."""
     asked, files = await body_with_pictures(request, Captioning, ("image",))
-    job = serving_of(request).caption(asked, files.first("image"), repeat_of(request))
+    job = await serving_of(request).caption(asked, files.first("image"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
 
 
@@ -75,7 +75,7 @@ async def captions(request: Request) -> Response:
 async def upscales(request: Request) -> Response:
     """A picture made larger."""
     asked, files = await body_with_pictures(request, Enlargement, ("image",))
-    job = serving_of(request).upscale(asked, files.first("image"), repeat_of(request))
+    job = await serving_of(request).upscale(asked, files.first("image"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)
 
 
@@ -83,5 +83,5 @@ async def upscales(request: Request) -> Response:
 async def styles(request: Request) -> Response:
     """A photograph in the style of a painting."""
     asked, files = await body_with_pictures(request, Styling, ("image", "painting"))
-    job = serving_of(request).style(asked, files.first("image"), files.first("painting"), repeat_of(request))
+    job = await serving_of(request).style(asked, files.first("image"), files.first("painting"), repeat_of(request))
     return await answer(request, serving_of(request), job, asked)

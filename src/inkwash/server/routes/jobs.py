@@ -91,7 +91,7 @@ async def cancel(request: Request, id: str) -> JSONResponse:
 @router.post("/jobs/{id}/retry")
 async def retry(request: Request, id: str) -> JSONResponse:
     """Queue a job that ended without a result once more."""
-    return _answer(request, serving_of(request).queue.again(id), id)
+    return _answer(request, serving_of(request).again(id), id)
 
 
 @router.delete("/jobs/{id}")
@@ -112,4 +112,5 @@ async def file(request: Request, name: str) -> Response:
     if path is None:
         raise ApiError(404, "There is no such file.", "not_found")
     headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "private, max-age=31536000, immutable"}
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # its name is the key: a client's page may show it
     return FileResponse(path, media_type=TYPES[path.suffix[1:]], headers=headers)
