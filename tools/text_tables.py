@@ -42,7 +42,7 @@ TABLES = {
         {
             "drawing.cold": {"en": "`inkwash draw`, from the shell to the file", "zh": "`inkwash draw`，从命令到文件"},
             "drawing.warm": {"en": "a picture, model loaded", "zh": "一张图，模型已载入"},
-            "drawing.step": {"en": "the same network here, one picture", "zh": "同样大小的网络，这里，一张图"},
+            "drawing.step": {"en": "a network of the same size here, one picture", "zh": "同样大小的网络，这里，一张图"},
             "drawing.diffusers": {"en": "in a pipeline of diffusers, equal steps", "zh": "在 diffusers 的管线里，步数相同"},
             "drawing.ratio": {"en": "times as quick", "zh": "快的倍数"},
         },

@@ -96,6 +96,8 @@ def test_what_cannot_be_drawn_is_one_sentence(refused, reader, tmp_path):
     assert "80 x 512 is not possible at once: at most 64 x 64" in said("a picture", "--model", reader, "--size", "80x512")
     assert "PNG, JPEG or WebP" in refused("draw", "a picture", "--model", reader, "--out", tmp_path / "a.gif")
     assert "prompt is empty" in said(" ", "--model", reader, "--maps", tmp_path / "none")
+    assert "too long: it has" in said("a picture", "--model", reader, "--negative", "number " * 2000)
+    assert "did you mean 'scenes-64'" in said("a picture", "--model", "scenes-46")
     assert not (tmp_path / "none").exists()
 
 
@@ -163,6 +165,7 @@ def test_where_words_were_looked_up(cli, refused, reader, tmp_path):
     assert not any(getattr(m, "shares", None) for m in loaded.model.modules())
     assert cli("draw", "a picture", "--model", reader, "--maps", tmp_path / "m.png", "--out", tmp_path / "a.png", "--steps", 2)[0] == 0
     assert Image.open(tmp_path / "m.png").size[0] > 64
+    assert "end it in .png" in refused("draw", "a picture", "--model", reader, "--maps", tmp_path / "folder", "--out", tmp_path / "b.png")
     longer = {"negative": "a picture number 3, a picture number 3", "interval": (0.2, 0.8), "guidance": 3.0, "steps": 3}
     assert len(word_maps(loaded, "number 3", 5, **longer)[1].maps) == 2
     with pytest.raises(ConfigError, match="leave the tiles out"):
@@ -170,6 +173,29 @@ def test_where_words_were_looked_up(cli, refused, reader, tmp_path):
     plain = train(run_config("vae", write_npz(tmp_path / "b.npz"), steps=1), tmp_path / "vae", quiet=True)
     with pytest.raises(ConfigError, match="no cross-attention to show"):
         word_maps(load(plain, "cpu", "fp32"), "a")
+
+
+def test_maps_are_of_the_drawing_that_was_kept(cli, reader, judge, tmp_path):
+    say = ("draw", "a picture number 3", "--model", reader, "--steps", 2, "--judge", judge, "--of", 6, "--precision", "fp32")
+    for seed in range(20):
+        assert cli(*say, "--seed", seed, "--maps", tmp_path / "m.png", "--out", tmp_path / "a.png")[0] == 0
+        drawn = read_facts(tmp_path / "a.png")["drawn"]
+        assert read_facts(tmp_path / "m.png")["seed"] == drawn
+        if drawn != seed:
+            return
+    raise AssertionError("the judge always kept the first")
+
+
+def test_an_edit_says_which_words_it_does_not_know(cli, refused, reader, tmp_path):
+    Image.new("L", (8, 8), 90).save(tmp_path / "p.png")
+    say = ("edit", reader, "--image", tmp_path / "p.png", "-o", "steps=2", "--out", tmp_path / "edited")
+    assert "has never seen 'lighthouse'" in cli(*say, "--prompt", "a lighthouse")[1]
+    assert "prompt is empty" in refused(*say, "--prompt", " ")
+
+
+def test_a_model_with_a_plan_draws_other_sizes_too(cli, tmp_path):
+    say = ("draw", "a red circle", "--of", 8, "--steps", 2, "--size", "96x64", "--out", tmp_path / "wide.png")
+    assert cli(*say)[0] == 0 and Image.open(tmp_path / "wide.png").size in ((96, 64), (64, 96))
 
 
 def test_the_models_of_the_package_draw_and_say_what_is_there(cli, tmp_path):

@@ -2,10 +2,11 @@ import json
 import subprocess
 import sys
 import types
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import torch
+from pydantic import Field
 
 import toy
 from inkwash.core.config import MODELS, OBJECTIVES, Config, Kinded, ModelConfig, ObjectiveConfig, lookup, read_value
@@ -52,6 +53,35 @@ def test_override_replaces_dotted_keys_and_reads_json():
     assert Outer() == Outer(), "the original stays"
     assert [Outer().override({"name": text}).name for text in ("2024", "true")] == ["2024", "true"], "a text may look like a number"
     assert Outer().override({}) == Outer()
+
+
+class Left(Config):
+    kind: Literal["left"] = "left"
+    width: int = 3
+    only: int = 1
+
+
+class Right(Config):
+    kind: Literal["right"] = "right"
+    width: int = 5
+    name: str
+    length: int = 7
+
+
+class Either(Config):
+    side: Annotated[Left | Right, Field(discriminator="kind")] | None = Left()
+
+
+def test_another_kind_takes_what_it_shares_and_has_settings_of_its_own():
+    new = Either(side=Left(width=9)).override({"side.name": "x", "side.kind": "right"})
+    assert new.side == Right(width=9, name="x", length=7)
+    assert Either().override({"side.kind": "right", "side.name": "x", "side.length": "2"}).side.length == 2
+    with pytest.raises(ConfigError, match=r"'side\.only'.*side has no 'only'"):
+        Either().override({"side.kind": "right", "side.name": "x", "side.only": 2})
+    with pytest.raises(ConfigError, match=r"side\.name|'name'"):
+        Either().override({"side.kind": "right"})
+    with pytest.raises(ConfigError, match="no kind 'up'"):
+        Either().override({"side.kind": "up"})
 
 
 def test_values_as_people_type_them():

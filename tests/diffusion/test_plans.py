@@ -148,6 +148,11 @@ def test_a_thin_model_has_a_thin_plan():
     model = PLANNED.model_copy(update={"lora": 2}).build()
     learnt = sum(p.numel() for part in model.plan.learnt() for p in part.parameters())
     assert 0 < learnt < 0.7 * sum(p.numel() for p in PLAN.build().net.parameters())
+    whole = PLAN.model_copy(update={"sketch": SketchConfig()})
+    model = PLANNED.model_copy(update={"lora": 2, "plan": whole}).build()
+    thin = {id(p) for part in (*model.learnt(), *model.plan.learnt()) for p in part.parameters()}
+    objective = DenoisingConfig(planning=1.0).build(model)
+    assert {id(p) for phase in objective.phases() for p in phase.parameters()} == thin, "a sketch has no thin matrices: it stays"
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,12 @@ class TestRefusals:
             ({"options": {"scheduler": "Nonsense"}}, "no scheduler 'Nonsense'"),
             ({"options": {"step": 3}}, "did you mean 'steps'"),
             ({"options": {"lora": "none.safetensors"}}, "none.safetensors does not exist"),
-            ({"prompt": None}, "needs tokens"),
+            ({"options": {"scheduler": "FlowMatchEulerDiscreteScheduler"}}, "FlowMatchEulerDiscreteScheduler|refuses"),
+            ({"options": {"scheduler": "VQDiffusionScheduler"}}, "VQDiffusionScheduler"),
+            ({"size": (100_000_000, 16)}, "16 x 100000000 is not possible: at most 128 x 128"),
+            ({"prompt": "a b " * 20}, "too long: it has 42 tokens, and this pipeline reads 16"),
+            ({"options": {"negative": "a b " * 20}}, "too long"),
+            ({"prompt": None}, "needs a prompt"),
         ],
     )
     def test_what_cannot_be(self, folder, wrong, words):
@@ -228,6 +233,29 @@ class TestRefusals:
 
         with pytest.raises(InkwashError, match=words):
             Runner("cpu").run([Request(**{"model": str(folder), "prompt": "a cat", "options": {"steps": 1}} | wrong)])
+
+
+def test_a_pipeline_that_fills_masks_asks_for_one(tmp_path, picture):
+    (tmp_path / "parts").mkdir()
+    bare = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipe = diffusers.StableDiffusionInpaintPipeline(**parts(tmp_path / "parts", channels=9), **bare)
+    pipe.save_pretrained(tmp_path / "fills", safe_serialization=True)
+    loaded = load(tmp_path / "fills", "cpu")
+    with pytest.raises(ConfigError, match="fills a mask in"):
+        edit(loaded, Edit(image=str(picture), prompt="a cat", options={"steps": 2}))
+    with pytest.raises(ConfigError, match="fills a mask in"):
+        Runner("cpu").run([Request(model=str(tmp_path / "fills"), prompt="a cat")])
+
+
+def test_a_pipeline_that_starts_from_a_picture_edits(tmp_path, picture):
+    (tmp_path / "parts").mkdir()
+    bare = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipe = diffusers.StableDiffusionInstructPix2PixPipeline(**parts(tmp_path / "parts", channels=8), **bare)
+    pipe.save_pretrained(tmp_path / "told", safe_serialization=True)
+    loaded = load(tmp_path / "told", "cpu")
+    assert edit(loaded, Edit(image=str(picture), prompt="a cat", options={"steps": 2})).images.isfinite().all()
+    with pytest.raises(ConfigError, match="starts from a picture"):
+        Runner("cpu").run([Request(model=str(tmp_path / "told"), prompt="a cat")])
 
 
 def test_little_memory_switches_slicing_on(folder, monkeypatch):
@@ -250,7 +278,8 @@ class TestFrozenText:
 
     def test_vectors_are_those_of_the_library_and_are_kept(self, encoder):
         net = FrozenTextConfig(name=str(encoder), width=16).build()
-        tokens = net.tokens(["a red cat", "dog", "a red cat"])
+        assert net.length == 16, "as many as the encoder has places for, though 64 were asked for"
+        tokens = net.tokens(["a red cat", "dog", "a red cat", "a b " * 60])[:3]
         out, mask = net(tokens)
         model, tokenizer = transformers.CLIPTextModel.from_pretrained(encoder), transformers.AutoTokenizer.from_pretrained(encoder)
         for text, row, there in zip(["a red cat", "dog", "a red cat"], out, mask):

@@ -44,6 +44,11 @@ def test_only_thin_matrices_change(begun):
     assert own.keys() < t.model.state_dict().keys()
 
 
+def test_thin_matrices_are_learnt_beside_a_trained_model_only(begun):
+    with pytest.raises(ConfigError, match="name it with --from"):
+        configure("text", captioned(begun[0]), 3, None, {"model.lora": 2})
+
+
 def test_all_of_it_goes_on_from_the_weights_of_the_run(begun, tmp_path):
     source, run = begun
     config = configure("text", captioned(source), 1, None, {"train.precision": "fp32", "train.samples": 0}, start=run)

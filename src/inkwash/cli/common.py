@@ -71,3 +71,8 @@ def user_code(path: str | None) -> None:
         from inkwash.recipes import import_file
 
         import_file(Path(path))
+
+
+def never_seen(name: str, words: Sequence[str]) -> str:
+    """What is said of words that the model of this name does not know."""
+    return f"{name} has never seen {', '.join(map(repr, words))}: it draws what it makes of the rest."

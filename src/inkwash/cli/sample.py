@@ -1,6 +1,6 @@
 """inkwash sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,10 @@ def deliver(
     given: Provenance,
     said: dict[str, Any] | None = None,
     note: Sequence[str] = (),
+    finish: Callable[[dict[str, Any]], list[str]] = lambda facts: [],
 ) -> None:
-    """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences."""
+    """Serve a request into a folder: one PNG an image, and grid.png. said, note: what else to tell, as JSON and as sentences.
+    finish: called with the first picture's facts, for more sentences."""
     shown, labels, seconds, first, n, seeds, doubts = [], [], 0.0, {}, request.n, [], []
     with progress("sampling") as on_step:
         results = runner.stream(request, on_step)
@@ -64,6 +66,8 @@ def deliver(
     facts = {**told, "model": first["model"], "seeds": own, **request.options}
     save_picture(place / "grid.png", grid(torch.stack(shown), labels=labels), facts, given)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
-    rate = f"{seconds:.1f} s, {n / seconds:.1f} images/s"
-    lines = [*note, *doubts, f"wrote {n} images and grid.png to {place} ({rate})", f"see {place / 'grid.png'}"]
+    own = f"seed {seeds[0]}" if n == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    rate = f"{own}, {seconds:.1f} s, {n / seconds:.1f} images/s"
+    wrote = f"wrote {n} images and grid.png to {place} ({rate})"
+    lines = [*note, *doubts, wrote, f"see {place / 'grid.png'}", *finish(first)]
     tell({**record, "seeds": seeds, "facts": first, **(said or {})}, json, lines)

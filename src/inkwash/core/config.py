@@ -6,6 +6,7 @@ Two literal catalogs say which kinds exist. An entry is "module:Class"; nothing 
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
@@ -80,21 +81,44 @@ class Config(BaseModel):
             raise ConfigError(_sentence(cls, error)) from None
 
     def override(self, settings: dict[str, Any]) -> Self:
-        """A copy with dotted keys replaced: {"model.width": "32"}. Strings are read as JSON where they are JSON."""
-        values = self.model_dump(mode="json")
-        for dotted, value in settings.items():
+        """A copy with dotted keys replaced: {"model.width": "32"}. Strings are read as JSON where they are JSON.
+
+        Another `kind` begins from its own defaults, but for fields that both kinds have, and may be given fields that only it has.
+        """
+        values, fields = self.model_dump(mode="json"), {}  # fields: by the place of a kind that changed, those that it has
+        for dotted, value in sorted(settings.items(), key=lambda item: not item[0].endswith(".kind")):
             *path, last = dotted.split(".")
             place = values
             for i, key in enumerate([*path, last]):
-                if not isinstance(place, dict) or key not in place:
-                    known = place if isinstance(place, dict) else ()
+                known = {**place, **fields.get(tuple(path[:i]), {})} if isinstance(place, dict) else {}
+                if key not in known:
                     where = ".".join(path[:i]) or type(self).__name__
                     raise ConfigError(f"There is no setting {dotted!r}: {where} has no {key!r}; {nearest(key, known)}")
                 if i < len(path):
                     place = place[key]
             plain = read_value(value)
-            place[last] = value if isinstance(place[last], str) and isinstance(plain, int | float) else plain  # a text may be "2024"
+            if last == "kind" and plain != place[last] and (other := _member(self, path, plain)):
+                fields[tuple(path)] = other.model_fields
+                for name in [k for k in place if k not in other.model_fields]:
+                    del place[name]
+            place[last] = value if isinstance(place.get(last), str) and isinstance(plain, int | float) else plain  # a text may be "2024"
         return type(self).parse(values)
+
+
+def _member(config: Config, path: list[str], kind: Any) -> type[BaseModel] | None:
+    """The class of that kind which may stand at a place; None where the place does not say."""
+    for key in path[:-1]:
+        config = getattr(config, key, None)
+    field = type(config).model_fields.get(path[-1]) if path and isinstance(config, BaseModel) else None
+    return next((m for m in _models(field and field.annotation) if m.model_fields["kind"].default == kind), None)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The configurations with a kind in a union, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from [annotation] if "kind" in annotation.model_fields else []
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def read_value(text: Any) -> Any:
@@ -129,9 +153,7 @@ def _walk(cls: type[BaseModel], loc: tuple) -> tuple[list[str], dict]:
             continue
         names.append(str(part))
         beside, annotation = inside, getattr(inside.get(part), "annotation", None)
-        members = [getattr(m, "__origin__", m) for m in get_args(annotation)]
-        members = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
-        tags = {m.model_fields["kind"].default: m for m in members if "kind" in m.model_fields}
+        tags = {m.model_fields["kind"].default: m for m in _models(annotation)}
         inside = getattr(annotation, "model_fields", {})
     return names, beside
 

@@ -92,7 +92,7 @@ class Model(nn.Module):
         if cond.mask is not None and cond.image is None:
             raise ConfigError("A mask says which pixels of an image to make anew: it needs the image.")
         if missing := self.requires - cond.names():
-            raise ConfigError(f"This model needs {', '.join(sorted(missing))}.")
+            raise ConfigError(f"This model needs {', '.join('a prompt' if m == 'tokens' else m for m in sorted(missing))}.")
 
 
 class Sampler(ABC):

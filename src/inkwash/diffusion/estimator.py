@@ -1,7 +1,7 @@
 """The solvers' face to a network that estimates clean images: what every diffusion model samples with."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +58,11 @@ class Told(NamedTuple):
 
 
 class Estimator(Model, Sampler, Prompted):
-    """A network that estimates clean images, D(x, t). space: (C, H, W) of where diffusion happens, as the images unless given."""
+    """A network that estimates clean images, D(x, t). space: (C, H, W) of where diffusion happens, as the images unless given. tiled:
+    whether it can be asked tile by tile."""
 
     Options = DiffusionOptions
+    tiled: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, space: tuple[int, int, int] | None = None):
         super().__init__(config)
@@ -201,12 +203,15 @@ class Estimator(Model, Sampler, Prompted):
         options.refuse_idle(cond, self.accepts, "repaint" if repainted else "solver")
         if options.grid == "own" and options.steps > POINTS:
             raise ConfigError(f"The grid 'own' is chosen among {POINTS} steps: take another grid for {options.steps}.")
+        if options.negative and "tokens" in self.accepts:
+            self.tokens([options.negative], cut=False)  # refuses what is too long
         if self.plan is not None and options.tile:
             raise ConfigError("A picture that is drawn after a plan cannot be drawn tile by tile.")
         most = [side * LARGER for side in self.config.shape[1:]]
         if options.size and not options.tile and any(side > limit for side, limit in zip(options.size, most)):
             said = f"{options.size[1]} x {options.size[0]} is not possible at once: at most {most[1]} x {most[0]}"
-            raise ConfigError(f"{said}, or more with -o tile={max(16, *self.config.shape[1:])}.")
+            more = f", or more with -o tile={max(16, *self.config.shape[1:])}" if self.tiled and self.plan is None else ""
+            raise ConfigError(f"{said}{more}.")
         if repainted:
             return
         if options.solver.startswith(FOREIGN):

@@ -66,6 +66,8 @@ class Edit(Config):
             raise ConfigError("The way from one image to another has at least 2 pictures: ask for more with -n.")
         if self.prompt is not None and (self.was is not None or self.vary is not None or self.to is not None):
             raise ConfigError("The noise of a picture is found without words: a prompt goes with none of vary, to and was.")
+        if self.prompt is not None and not self.prompt.strip():
+            raise ConfigError("The prompt is empty: say what to make, or leave it out.")
         if self.was is None:
             return asked[0] if asked else "image-to-image"
         if self.label is None or (asked and asked[0] not in ("vary", "interpolate")):

@@ -31,6 +31,7 @@ INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]  # of a hub repository: no code, no pickles
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+LARGER = 8  # times the size that a pipeline was made for, at most, to each side
 
 
 class PipelineConfig(ModelConfig):
@@ -84,12 +85,19 @@ class PipelineModel(Model, Sampler, Prompted):
     def unknown(self, text: str) -> list[str]:
         return []
 
+    @property
+    def _starts(self) -> bool:
+        """Whether the pipeline itself starts from a picture and wants no mask."""
+        known = inspect.signature(self.pipe.__call__).parameters
+        return "image" in known and "mask_image" not in known and "height" not in known
+
     def sample(self, rng: Rng, cond: Condition, options: PipelineOptions, on_step: OnStep | None = None) -> Tensor:
         pipe = self._for(cond)
         self._add(pipe, options)
         given: dict[str, Any] = {"prompt": self.texts(cond.tokens)}
         if cond.image is not None:
-            given |= {"image": [to_pil(x) for x in cond.image], "strength": options.strength}
+            known = inspect.signature(pipe.__call__).parameters
+            given |= {"image": [to_pil(x) for x in cond.image]} | ({"strength": options.strength} if "strength" in known else {})
         if cond.mask is not None:
             given |= {"mask_image": [to_pil(m * 2 - 1) for m in cond.mask]}
         if cond.image is None or cond.mask is not None:
@@ -103,7 +111,7 @@ class PipelineModel(Model, Sampler, Prompted):
     def _for(self, cond: Condition) -> Any:
         import diffusers
 
-        if cond.image is None:
+        if cond.image is None or (cond.mask is None and self._starts):
             return self.pipe
         auto = diffusers.AutoPipelineForImage2Image if cond.mask is None else diffusers.AutoPipelineForInpainting
         try:
@@ -123,7 +131,10 @@ class PipelineModel(Model, Sampler, Prompted):
             found = getattr(diffusers, options.scheduler, None)
             if found is None or not hasattr(found, "set_timesteps"):
                 raise ConfigError(f"diffusers has no scheduler {options.scheduler!r}; one is called DDIMScheduler.")
-            pipe.scheduler = found.from_config(self._scheduler.config)
+            try:
+                pipe.scheduler = found.from_config(self._scheduler.config)
+            except Exception as error:  # one that wants another library, say
+                raise ConfigError(f"The scheduler {options.scheduler!r} cannot be had: {reason(error)}.") from None
         if options.lora != self._lora:
             if self._lora:
                 pipe.unload_lora_weights()
@@ -152,8 +163,30 @@ class PipelineModel(Model, Sampler, Prompted):
         step, size = multiple(self.pipe), options.size or (None if cond.image is None else tuple(cond.image.shape[-2:]))
         if size and any(side % step for side in size):
             raise ConfigError(f"{size[1]} x {size[0]} is not possible: {self.config.pipeline} takes multiples of {step}.")
+        most = [LARGER * side for side in self.config.shape[1:]]
+        if size and any(side > limit for side, limit in zip(size, most)):
+            raise ConfigError(f"{size[1]} x {size[0]} is not possible: at most {most[1]} x {most[0]}, {LARGER} times what it was made for.")
+        self._refuse_picture(cond)
+        for text in (*([] if cond.tokens is None else self.texts(cond.tokens[:1])), options.negative):
+            self._refuse_long(text)
         if cond.image is not None and (options.steps or 50) * options.strength < 1:
             raise ConfigError(f"Of steps={options.steps} a strength of {options.strength} leaves none: ask for more of either.")
+
+    def _refuse_picture(self, cond: Condition) -> None:
+        """Raise ConfigError where it wants a picture or a mask, and has none."""
+        filling = getattr(getattr(getattr(self.pipe, "unet", None), "config", None), "in_channels", 4) == 9  # latents, a mask, the known
+        if cond.mask is None and filling:
+            raise ConfigError(f"A {self.config.pipeline} of this kind fills a mask in: inkwash edit gives it a picture and --mask.")
+        if cond.image is None and self._starts:
+            raise ConfigError(f"A {self.config.pipeline} starts from a picture: inkwash edit gives it one.")
+
+    def _refuse_long(self, text: str) -> None:
+        """Raise ConfigError for a text of which every encoder would drop the end."""
+        readers = [r for name in ("tokenizer", "tokenizer_2", "tokenizer_3") if (r := getattr(self.pipe, name, None)) is not None]
+        rooms = [(len(reader(text)["input_ids"]), reader.model_max_length) for reader in readers]
+        if rooms and all(long > room for long, room in rooms):
+            long, room = max(rooms, key=lambda pair: pair[1])
+            raise ConfigError(f"The text is too long: it has {long} tokens, and this pipeline reads {room}.")
 
     def evaluations(self, options: PipelineOptions) -> int:
         return options.steps or 50
@@ -216,7 +249,8 @@ def call(pipe: Any, rng: Rng, given: dict[str, Any], on_step: OnStep | None) -> 
         warnings.simplefilter("ignore")
         try:
             made = pipe(**given, generator=generators, output_type="pt", **watched).images
-        except (ValueError, TypeError) as error:  # how pipelines refuse what they are given
+        except (ArithmeticError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # How pipelines refuse what they are given; what `on_step` raises to stop is none of these.
             raise ConfigError(f"{type(pipe).__name__} refuses: {reason(error)}.") from None
     return made.float().cpu() * 2 - 1
 

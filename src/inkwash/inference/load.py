@@ -187,7 +187,8 @@ class Loaded:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.reader)
+        own = getattr(options, "size", None) in (None, tuple(self.model.config.shape[1:]))  # plans of other sizes are none that it can read
+        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.reader if own else None)
         return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
@@ -223,8 +224,10 @@ def model_folder(path: str | Path) -> Path:
         return path
     if (path / "run.json").is_file():
         raise FileError(f"The run {path} has saved no model yet: it does so at its first checkpoint.")
-    what = "is not a run or a model folder: it has no model/config.json" if path.exists() else "does not exist"
-    raise FileError(f"{path} {what}.")
+    if path.exists():
+        raise FileError(f"{path} is not a run or a model folder: it has no model/config.json.")
+    hint = f"; of the package's own, {nearest(name, bundled())}" if path.name == name else "."  # it may have meant one of those
+    raise FileError(f"{path} does not exist{hint}")
 
 
 def data_facts(path: Path, classes: int = 0) -> dict[str, Any]:

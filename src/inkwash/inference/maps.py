@@ -1,5 +1,7 @@
 """Where a model that draws from text looks each word up: its cross-attention, over all places, layers and steps."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,28 +16,33 @@ from inkwash.nn.text import TextEncoder
 from inkwash.nn.tokenizer import END
 
 
-@torch.no_grad()
-def word_maps(loaded: Loaded, prompt: str, seed: int = 0, **options) -> tuple[Tensor, Written]:
-    """A drawing, (C, H, W), and for each word of its prompt the share of attention that every place gave it, (H, W).
-
-    The mean over heads, layers and steps (Tang et al. 2023, What the DAAM, equation 5). Raises ConfigError for a model without
-    cross-attention.
-    """
-    crossings = [m for m in loaded.model.modules() if isinstance(m, Attention) and m.crosses]
-    if not crossings or not isinstance(loaded.model.text, TextEncoder):
+def crossings(loaded: Loaded, options: dict[str, Any]) -> list[Attention]:
+    """Where a model looks words up. Raises ConfigError for one without cross-attention, and where tiles are asked for."""
+    found = [m for m in loaded.model.modules() if isinstance(m, Attention) and m.crosses]
+    if not found or not isinstance(loaded.model.text, TextEncoder):
         raise ConfigError(
             f"{loaded.name} has no cross-attention to show: a U-Net that the recipe 'text' trains has, with words of its own."
         )
     if options.get("tile"):
         raise ConfigError("Where words were looked up is shown of a picture that is drawn at once: leave the tiles out.")
+    return found
+
+
+@torch.no_grad()
+def word_maps(loaded: Loaded, prompt: str, seed: int = 0, **options) -> tuple[Tensor, Written]:
+    """A drawing, (C, H, W), and for each word of its prompt the share of attention that every place gave it, (H, W).
+
+    The mean over heads, layers and steps (Tang et al. 2023, What the DAAM, equation 5). Raises ConfigError as `crossings` does.
+    """
+    layers = crossings(loaded, options)
     tokens = loaded.tokens([prompt])
-    for layer in crossings:
+    for layer in layers:
         layer.shares = []
     try:
         image = draw(loaded.model, [seed], loaded.options(**options), None, loaded.precision, cond=Condition(tokens=tokens))[0]
-        seen = [share for layer in crossings for share in layer.shares]
+        seen = [share for layer in layers for share in layer.shares]
     finally:
-        for layer in crossings:
+        for layer in layers:
             layer.shares = None
     size, total = image.shape[-2:], 0.0
     for share in (share[: tokens.shape[1]] for share in seen):  # (T, h, w) of the row that was told the prompt; T more by a longer negative

@@ -67,9 +67,14 @@ class Runner:
         return self.models[path]
 
     def unknown(self, request: Request) -> list[str]:
-        """Words of a prompt that the model has never seen."""
-        model = self.model(request.model).model
-        return model.unknown(request.prompt) if request.prompt and "tokens" in model.accepts else []
+        """Words of a prompt, and of what is to be avoided, that the model has never seen."""
+        return self.strange(request.model, request.prompt, request.options.get("negative"))
+
+    def strange(self, model: str, *texts: str | None) -> list[str]:
+        """Words of texts that a model which reads has never seen, each once."""
+        reads = self.model(model).model
+        found = [word for text in texts if text and "tokens" in reads.accepts for word in reads.unknown(text)]
+        return list(dict.fromkeys(found))
 
     def run(self, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Result]:
         """Serve requests in order. Raises InkwashError for the first that cannot be served."""

@@ -157,6 +157,8 @@ class Dalle(Model, Sampler, Prompted, Encoding):
             raise ConfigError("An option cannot act here, guidance: no text is asked for.")
         if options.negative and options.guidance == 1:
             raise ConfigError("An option cannot act here, negative: there is no guidance.")
+        if options.negative:
+            self.tokens([options.negative], cut=False)  # refuses what is too long
 
 
 class NextTokenConfig(ObjectiveConfig):

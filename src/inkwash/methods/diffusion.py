@@ -185,6 +185,8 @@ class LatentConfig(DiffusionConfig):
 class LatentDiffusion(Encoding, Estimator):
     """Diffusion among the latents of an autoencoder."""
 
+    tiled = False
+
     def __init__(self, config: LatentConfig):
         autoencoder = config.autoencoder.build()
         space = getattr(autoencoder, "space", None)
@@ -270,10 +272,11 @@ class Denoising(Objective):
         if config.sketching and model.sketch is None:
             raise ConfigError("objective.sketching teaches the sketch of a model: this model has none.")
         self.planning = self._planning() if config.planning else None
+        self.sketching = 0.0 if getattr(model.config, "lora", 0) else config.sketching  # beside thin matrices nothing is learnt
 
     def phases(self) -> list[Phase]:
         planning = self.planning.phases()[0].trains if self.planning else ()
-        others = [*([self.retelling] if self.retelling else []), *([self.model.sketch] if self.config.sketching else [])]
+        others = [*([self.retelling] if self.retelling else []), *([self.model.sketch] if self.sketching else [])]
         return [Phase("main", (*self.model.learnt(), *others, *planning))]
 
     def _planning(self) -> "Denoising":
@@ -304,9 +307,9 @@ class Denoising(Objective):
         if self.retelling and step.progress < self.config.retelling_until:
             nats = self.retold(batch, step, told)
             loss, parts["retelling"] = loss + self.config.retelling * nats, nats.detach()
-        if self.config.sketching:
+        if self.sketching:
             sketch = self.sketched(x0, batch, step)
-            loss, parts["sketch"] = loss + self.config.sketching * sketch, sketch.detach()
+            loss, parts["sketch"] = loss + self.sketching * sketch, sketch.detach()
         if self.planning:
             plan = self.planning.loss(phase, replace(batch, latent=model.plan_latent(batch)), step)[0]
             loss, parts["plan"] = loss + self.config.planning * plan, plan.detach()

@@ -48,7 +48,7 @@ class FrozenText(nn.Module):
 
     def __init__(self, config: FrozenTextConfig):
         super().__init__()
-        self.config, self.width, self.length = config, config.width, config.length
+        self.config, self.width = config, config.width
         tool = library("transformers", "hub")
         tool.logging.set_verbosity_error()
         tool.logging.disable_progress_bar()
@@ -57,16 +57,17 @@ class FrozenText(nn.Module):
         encoder = read(getattr(tool, ENCODERS.get(kind, "AutoModel")).from_pretrained, config.name, use_safetensors=True)
         if encoder.config.hidden_size != config.width:
             raise ConfigError(f"The vectors of {config.name} have {encoder.config.hidden_size} numbers: set model.text.width to that.")
+        self.length = min(config.length, getattr(encoder.config, "max_position_embeddings", None) or config.length)
         self._encoder = (encoder.eval().requires_grad_(False),)  # no part of this: neither saved nor trained
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
 
     def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         """int64 (N, L), on the CPU. cut: shorten what is too long; else raise ConfigError."""
-        rows = [self.tokenizer(text, truncation=cut, max_length=self.config.length)["input_ids"] for text in texts]
+        rows = [self.tokenizer(text, truncation=cut, max_length=self.length)["input_ids"] for text in texts]
         end = self.tokenizer.eos_token_id or 0
         rows = [row or [end] for row in rows]  # a text of no tokens would leave nothing to look at
-        if (long := max(map(len, rows))) > self.config.length:
-            raise ConfigError(f"The text is too long: it has {long} tokens, and this model reads {self.config.length}.")
+        if (long := max(map(len, rows))) > self.length:
+            raise ConfigError(f"The text is too long: it has {long} tokens, and this model reads {self.length}.")
         return torch.tensor([[t + 1 for t in row] + [0] * (max(map(len, rows)) - len(row)) for row in rows])
 
     def unknown(self, text: str) -> list[str]:

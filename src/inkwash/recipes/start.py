@@ -80,7 +80,10 @@ def configure(
         settings |= {"train.budget": seconds(budget), "train.steps": None}
     elif steps is not None:
         settings |= {"train.steps": steps, "train.budget": None}
-    return config.override(settings)
+    config = config.override(settings)
+    if getattr(config.model, "lora", 0) and config.start is None:
+        raise ConfigError("model.lora learns thin matrices beside the weights of a trained model: name it with --from.")
+    return config
 
 
 FLAGS = {"start": "--from", "teacher": "--teacher", "plan": "--plan"}  # by the parameter of a recipe that asks for a trained model

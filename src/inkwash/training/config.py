@@ -29,7 +29,8 @@ class TrainConfig(Config):
     images over which it rises, a tenth of the run at most; decay: the last share of the run over which it falls to zero. clip: largest
     norm of a phase's gradient. ema: half-life in images, and never more than the share ema_share of the images seen so far.
     precision: "auto" times one convolution. compile: torch.compile the networks; the run says when that pays. checkpoint_every: in
-    steps; held-out images are looked at then too. log_every and sample_every: in seconds. keep: how many checkpoints stay.
+    steps; held-out images are looked at then too. log_every and sample_every: in seconds. samples: images of a sample grid; prompts: what
+    they are of where the model reads, captions of held-out rows unless said. keep: how many checkpoints stay.
     """
 
     steps: int | None = Field(None, ge=1)
@@ -54,6 +55,7 @@ class TrainConfig(Config):
     log_every: float = Field(5.0, ge=0)
     sample_every: float = Field(60.0, gt=0)
     samples: int = Field(64, ge=0)
+    prompts: tuple[str, ...] = ()
     validate_images: int = Field(512, ge=1)
     tensorboard: bool = False
 

@@ -179,23 +179,28 @@ class Run:
         t.model.eval()
         try:
             with uncompiled(self.config.train.compile):
-                images, columns = (self._drawn(), None) if isinstance(t.model, Sampler) else self._previewed()
+                texts = self._texts() if isinstance(t.model, Sampler) and "tokens" in t.model.accepts else []
+                images, columns = (self._drawn(texts), None) if isinstance(t.model, Sampler) else self._previewed()
         finally:
             t.model.load_state_dict(own)
             t.model.train()
         if not len(images):
             return
-        save_png(
-            self.out / "samples" / f"{t.clock.images:09d}.png", grid(images, columns), {"model": config.kind, "images": t.clock.images}
-        )
+        facts = {"model": config.kind, "images": t.clock.images, **({"prompts": texts} if texts else {})}
+        save_png(self.out / "samples" / f"{t.clock.images:09d}.png", grid(images, columns), facts)
         for alarm in check_samples(images, self.data, t.progress):
             self.log.alarm(alarm, t.clock.step)
 
-    def _drawn(self) -> Tensor:
+    def _texts(self) -> list[str]:
+        """What each sample is of: the prompts that were asked for, over and over, or captions of held-out rows."""
+        asked, count = self.config.train.prompts, self.config.train.samples
+        return [asked[i % len(asked)] for i in range(count)] if asked else draw_texts(range(count), self.held_out or self.data)
+
+    def _drawn(self, texts: list[str]) -> Tensor:
         t = self.trainer
         seeds = list(range(self.config.train.samples))
         label = draw_labels(seeds, self.data.label_counts().tolist()) if "label" in t.model.accepts else None
-        cond = Condition(tokens=t.model.tokens(draw_texts(seeds, self.held_out or self.data))) if "tokens" in t.model.accepts else None
+        cond = Condition(tokens=t.model.tokens(texts)) if texts else None
         options = t.model.default_options()
         return draw(t.model, seeds, options, label, t.precision, cond=cond)
 
