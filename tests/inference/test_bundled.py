@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from inkwash.core.batch import Condition
 from inkwash.core.files import CARD, WEIGHTS
 from inkwash.core.model import Translator
 from inkwash.core.pixels import from_uint8, to_uint8
+from inkwash.inference.draw import foreseen
+from inkwash.inference.judge import foretold
 from inkwash.inference.load import bundled, load, model_folder
 from inkwash.inference.upscale import enlarge, upscale
 from inkwash.metrics.paired import psnr
 from inkwash.nn.degrade import small
 
-MOST, ALL = 14 << 20, 27 << 20  # bytes of weights of one (scenes-64 is two models, an eye and a sketch), and of all
+MOST, ALL = 14 << 20, 32 << 20  # bytes of weights of one (scenes-64 is two models, an eye and a sketch), and of all that ships
+DRAWN = 25_000_000  # of the two that draw what is written, with all that they need
 
 
 def test_there_is_one_to_enlarge_with():
@@ -30,7 +34,17 @@ def test_bundled_models_are_small_described_and_load(name):
 
 
 def test_all_of_them_are_small_together():
-    assert sum((place / WEIGHTS).stat().st_size for place in bundled().values()) <= ALL
+    size = {name: sum(f.stat().st_size for f in place.rglob("*") if f.is_file()) for name, place in bundled().items()}
+    assert size["scenes-64"] + size["emoji-64"] <= DRAWN and sum(size.values()) <= ALL
+
+
+def test_who_reads_the_plans_of_a_drawing_sees_what_they_foresee():
+    loaded = load("scenes-64", device="cpu", precision="fp32")
+    assert loaded.reader is not loaded.judge and loaded.judge_name == "caption-scenes"
+    cond = Condition(tokens=loaded.tokens(["a red circle above a blue square"]))
+    _, features = foreseen(loaded.model, [0], loaded.options(steps=2), cond)
+    right, wrong = foretold(loaded.reader, features, "a red circle above a blue square"), foretold(loaded.reader, features, "a pink heart")
+    assert right > wrong
 
 
 def test_a_folder_of_that_name_goes_first(tmp_path, monkeypatch):
