@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +35,12 @@ def ended(server, id: str, seconds: float = 120) -> dict:
             return job
         time.sleep(0.2)
     raise AssertionError(job)
+
+
+def pids(module: str, folder) -> list[int]:
+    """Processes of that module that work in a folder."""
+    found = subprocess.run(["pgrep", "-f", f"{module}.*{folder}"], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 def archive() -> bytes:
@@ -108,6 +118,19 @@ def test_a_training_stops_and_goes_on_even_over_a_kill(school, models):
     stopped = ended(school, job["id"])
     assert stopped["state"] == "cancelled" and (school.folder / "data" / "runs" / "long" / "model" / "config.json").is_file()
     steps = stopped["curve"][-1]["step"]
+    assert school.post(f"/v1/jobs/{job['id']}/retry")[2]["state"] in ("queued", "running")
+    while school.get(f"/v1/training/{job['id']}")[2]["curve"][-1]["step"] <= steps:
+        assert time.monotonic() < end + 60
+        time.sleep(0.2)
+    (trainer,) = pids("inkwash.server.trainer", school.folder)
+    (child,) = pids("inkwash.server.tether", school.folder)
+    os.kill(trainer, signal.SIGKILL)  # alone: the training that it left saves and ends before another trainer begins
+    end = time.monotonic() + 90
+    while school.get(f"/v1/training/{job['id']}")[2]["state"] != "interrupted":
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+    steps = school.get(f"/v1/training/{job['id']}")[2]["curve"][-1]["step"]
     assert school.post(f"/v1/jobs/{job['id']}/retry")[2]["state"] in ("queued", "running")
     while school.get(f"/v1/training/{job['id']}")[2]["curve"][-1]["step"] <= steps:
         assert time.monotonic() < end + 60

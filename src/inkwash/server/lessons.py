@@ -10,7 +10,6 @@ from inkwash.server.errors import ApiError, invalid
 from inkwash.server.protocol import Training
 from inkwash.server.queue import INTERRUPTED, QUEUED, RUNNING, TRAINING, Job
 from inkwash.server.serving import Serving
-from inkwash.server.store import Store
 from inkwash.server.trainer import curve
 
 RECIPES = (  # that there are: to look would import torch
@@ -33,7 +32,7 @@ class Lessons:
 
     def __init__(self, serving: Serving):
         self.serving, self.config = serving, serving.config
-        self.runs, self.archives = self.config.folder / "runs", self.config.folder / "archives"
+        self.runs, self.archives = self.config.folder / "runs", serving.archives
 
     def begin(self, asked: Training) -> Job:
         """A training as a job. Raises ApiError for what it may not do."""
@@ -76,7 +75,7 @@ class Lessons:
             raise invalid("The archive is not a zip file that can be read.", "archive") from None
         if len(entries) > FILES or sum(e.file_size for e in entries) > UNPACKED:
             raise invalid(f"The archive holds more than {FILES} files or {UNPACKED >> 30} GiB.", "archive")
-        return Store(self.archives).put(data, "zip")
+        return self.archives.put(data, "zip")
 
     def _data(self, name: str) -> str:
         """What `inkwash train` is told: data that need no files, an archive that was sent, or a folder that the owner allows."""
@@ -85,7 +84,7 @@ class Lessons:
         folders = {p.name: p for p in self.config.data}
         if name in folders:
             return str(folders[name])
-        kept = {p.name: p for p in self.archives.glob("*.zip")} if self.archives.is_dir() else {}
+        kept = {p.name: p for p in self.archives.folder.glob("*.zip")}
         if name in kept:
             return str(kept[name])
         said = f"data is {', '.join(MADE)}, the name of an archive sent to /v1/training/archives, or one of the owner's folders"

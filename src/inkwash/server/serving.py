@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from inkwash.core.errors import nearest
@@ -12,7 +13,7 @@ from inkwash.inference.interpolation import METHODS
 from inkwash.server.errors import ApiError, broken, invalid
 from inkwash.server.intake import Intake, Upload
 from inkwash.server.protocol import NAMES, PUBLIC, Captioning, Edition, Enlargement, Generation, Styling, Variation, Wishes
-from inkwash.server.queue import CANCELLED, DONE, FAILED, INTERRUPTED, Job, Queue, QueueFull
+from inkwash.server.queue import CANCELLED, DONE, FAILED, INTERRUPTED, TRAINING, Job, Queue, QueueFull
 from inkwash.server.settings import ServerConfig
 from inkwash.server.store import Store
 
@@ -30,6 +31,7 @@ class Serving:
         self.queue = Queue(config.folder / "queue.db", config.limits.queue)
         self.pictures = Store(config.folder / "pictures")
         self.uploads = Store(config.folder / "uploads")
+        self.archives = Store(config.folder / "archives")
         self.intake = Intake(self.uploads, config.limits.pixels)
         self._events: dict[str, set[asyncio.Event]] = {}
         self._seed = int(time.time() * 1e6) % RANDOM
@@ -311,7 +313,8 @@ class Serving:
         jobs = list(self.queue.since(0))
         pictures = {name for job in jobs for name in made_of(job)}
         uploads = {name for job in jobs for name in uploads_of(job.payload)}
-        return gone + self.pictures.sweep(pictures) + self.uploads.sweep(uploads)
+        archives = {Path(job.payload["data"]).name for job in jobs if job.kind == TRAINING}
+        return gone + self.pictures.sweep(pictures) + self.uploads.sweep(uploads) + self.archives.sweep(archives)
 
     def remove(self, id: str) -> Job | None:
         """An ended job and its files."""

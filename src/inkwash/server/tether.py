@@ -1,6 +1,12 @@
-"""What the processes of a server have in common: how one is told what to serve, and that it ends with who started it."""
+"""What the processes of a server have in common: how one is told what to serve, and that it ends with who started it.
+
+python -m inkwash.server.tether VERB ...    the command `inkwash VERB ...`, interrupted when its standard input ends
+"""
 
 import json
+import os
+import runpy
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -26,8 +32,13 @@ def when_input_ends(act: Callable[[], None]) -> None:
     """Call this, in a thread of its own, when standard input ends: whoever holds its other end has closed it, or is gone."""
 
     def wait() -> None:
-        while sys.stdin.buffer.read(1):
+        while os.read(sys.stdin.fileno(), 1):  # not by the file object: its lock would be held while the interpreter ends
             pass
         act()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    when_input_ends(lambda: os.kill(os.getpid(), signal.SIGINT))
+    runpy.run_module("inkwash", run_name="__main__", alter_sys=True)

@@ -27,9 +27,10 @@ PATIENCE = 60.0  # seconds that a training gets to save
 
 
 class Trainer:
-    """One training after the other."""
+    """One training after the other. lock: what a training holds as well, so that no other trainer begins before it has ended."""
 
-    def __init__(self, config: ServerConfig):
+    def __init__(self, config: ServerConfig, lock: int):
+        self.lock = lock
         self.queue, self.runs = Queue(config.folder / "queue.db", 10**9), config.folder / "runs"
         self.device, self.child, self.over = config.device, None, threading.Event()
 
@@ -43,7 +44,9 @@ class Trainer:
         run.parent.mkdir(parents=True, exist_ok=True)
         log = run.with_suffix(".log")
         with open(log, "wb") as said:
-            self.child = subprocess.Popen(command(job.payload, run, self.device), stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            held = {} if sys.platform == "win32" else {"pass_fds": (self.lock,)}
+            asked = command(job.payload, run, self.device)
+            self.child = subprocess.Popen(asked, stdin=subprocess.PIPE, stdout=said, stderr=said, **held)
         stopped = self._follow(job, run)
         if not self.over.is_set():  # else who starts next finds it running, and calls it interrupted
             self._end(job, run, log, stopped)
@@ -84,8 +87,8 @@ class Trainer:
 
 
 def command(asked: dict[str, Any], run: Path, device: str) -> list[str]:
-    """What is called for a training: on from where it was, where it was."""
-    begin = [sys.executable, "-m", "inkwash", "train"]
+    """What is called for a training: on from where it was, where it was. It stops, and saves, when its standard input ends."""
+    begin = [sys.executable, "-m", "inkwash.server.tether", "train"]
     if (run / "run.json").is_file():
         return [*begin, "--resume", "--out", str(run)]
     settings = {"train.device": device, **asked["settings"]}
@@ -120,8 +123,8 @@ def main() -> None:
     """Serve the folder named on the command line, whose server.json says how."""
     config = handed_over()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which closes our input
-    with Lock(config.folder / "trainer.lock", wait=True):
-        trainer = Trainer(config)
+    with Lock(config.folder / "trainer.lock", wait=True) as lock:
+        trainer = Trainer(config, lock.handle)
         when_input_ends(trainer.leave)
         trainer.queue.interrupt(training=True)
         print("ready", flush=True)
