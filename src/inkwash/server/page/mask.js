@@ -287,6 +287,9 @@ export class Mask extends EventTarget {
   go(x, y) {
     const within = (v, most) => Math.min(most - 1, Math.max(0, Math.round(v)));
     this.spot = { x: within(this.spot.x + x, this.width), y: within(this.spot.y + y, this.height) };
+    const [across, down] = [this.left + (this.spot.x + 0.5) * this.scale, this.top + (this.spot.y + 0.5) * this.scale];
+    this.left += Math.min(Math.max(across, 0), this.stage.clientWidth) - across; // the brush stays in sight
+    this.top += Math.min(Math.max(down, 0), this.stage.clientHeight) - down;
     this.place();
     const on = this.on[this.spot.y * this.width + this.spot.x];
     say(this.told, "at", { ...this.spot, what: on ? "$painted" : "$bare" });
