@@ -10,6 +10,7 @@ from PIL import Image
 from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
 from inkwash.data import facts, open_source
+from inkwash.methods import captioner
 from inkwash.methods.captioner import LANGUAGES, CaptionerConfig, CaptioningConfig, CaptionOptions, language_of
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
@@ -195,8 +196,17 @@ def test_as_a_judge_it_tells_how_likely_it_would_write_a_text():
 
 
 @torch.no_grad()
-def test_it_doubts_the_word_that_it_would_replace_most_readily():
+def test_a_habit_of_speech_is_no_doubt(monkeypatch):
     model, x = model_of("transformer"), pictures(1)[0]
+    assert model.doubt(x, "ab c").nats >= 0
+    monkeypatch.setattr(model, "_nothing", lambda x: model.places(x[None]))  # as it speaks of this picture, it speaks of nothing
+    assert model.doubt(x, "ab c").nats == 0
+
+
+@torch.no_grad()
+def test_it_doubts_the_word_that_it_would_replace_most_readily(monkeypatch):
+    model, x = model_of("transformer"), pictures(1)[0]
+    monkeypatch.setattr(captioner, "BECAUSE", -1e9)
     for text in ("ab c", "图a", "b"):
         tokens = [*model_tokens(model, text), END]
         language = torch.tensor([int("图" in text)])

@@ -36,6 +36,7 @@ from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
 from inkwash.nn.writers import TransformerWriterConfig, Writer
 
 LANGUAGES = ("en", "zh")
+BECAUSE = 0.2  # nats by which a word must be likelier of a picture than of pictures of nothing, for the picture to be why it is said
 
 
 def language_of(text: str) -> int:
@@ -127,15 +128,28 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         return torch.stack(columns, 1)
 
     def doubt(self, x: Tensor, text: str) -> Doubt:
+        """Words that it would rather say of pictures of nothing too are its habits of speech, and no doubts."""
         tokens = self.tokenizer.batch([text]).to(x.device)
-        scores, _ = self.scores(x[None], tokens, torch.tensor([language_of(text)], device=x.device))
-        scores = self._allowed(scores[0])  # (L, K)
-        rather = scores.max(1).values - scores.gather(1, tokens[0, :, None])[:, 0]
+        places = torch.cat([self.places(x[None]), self._nothing(x)])  # (1 + M, P, D)
+        languages = torch.full((len(places),), language_of(text), device=x.device)
+        scores, _ = self.scores_at(places, tokens.expand(len(places), -1), languages)
+        says = self._allowed(scores).log_softmax(-1)  # (1 + M, L, K)
+        most, words = says[0].max(-1)
+        usual = says[1:].exp().mean(0).gather(1, words[:, None])[:, 0].log()
+        rather = (most - says[0].gather(1, tokens[0, :, None])[:, 0]) * (most - usual > BECAUSE)
         at = int(rather.argmax())
         pieces = self.tokenizer.spelled(tokens[0].tolist())
         ends = accumulate(count for _, count in pieces)
         word = next((word for (word, _), end in zip(pieces, ends) if at < end), "")  # "" for the end: more should have been said
         return Doubt(rather[at].item(), word)
+
+    def _nothing(self, x: Tensor) -> Tensor:
+        """Places (M, P, D) of pictures of nothing: of one tone, of coarse noise, and one that is not seen at all."""
+        shape, own = (4, x.shape[0], 4, 4), torch.Generator().manual_seed(0)
+        noise = F.interpolate(torch.rand(shape, generator=own) * 1.6 - 0.8, x.shape[1:])
+        flat = torch.tensor([-0.8, 0.0, 0.8])[:, None, None, None].expand(-1, *x.shape)
+        seen = self.eye(torch.cat([flat, noise]).to(x))
+        return self.placed(torch.cat([seen, torch.zeros_like(seen[:1])]))
 
     def caption(self, x: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
         if options.lang not in self.config.languages:
@@ -175,7 +189,7 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
     def _allowed(self, scores: Tensor) -> Tensor:
         """Neither padding nor a language can be written."""
         scores = scores.clone()
-        scores[:, PAD], scores[:, self.tokenizer.size :] = -torch.inf, -torch.inf
+        scores[..., PAD], scores[..., self.tokenizer.size :] = -torch.inf, -torch.inf
         return scores
 
     def _searched(self, places: Tensor, token: Tensor, rng: Rng, options: CaptionOptions) -> list[Written]:
