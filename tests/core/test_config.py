@@ -61,10 +61,16 @@ class Left(Config):
     only: int = 1
 
 
+class Inside(Config):
+    depth: int = 4
+    other: int = 1
+
+
 class Right(Config):
     kind: Literal["right"] = "right"
     width: int = 5
     name: str
+    inside: Inside = Inside()
     length: int = 7
 
 
@@ -76,6 +82,7 @@ def test_another_kind_takes_what_it_shares_and_has_settings_of_its_own():
     new = Either(side=Left(width=9)).override({"side.name": "x", "side.kind": "right"})
     assert new.side == Right(width=9, name="x", length=7)
     assert Either().override({"side.kind": "right", "side.name": "x", "side.length": "2"}).side.length == 2
+    assert Either().override({"side.kind": "right", "side.name": "x", "side.inside.depth": 2}).side.inside == Inside(depth=2)
     with pytest.raises(ConfigError, match=r"'side\.only'.*side has no 'only'"):
         Either().override({"side.kind": "right", "side.name": "x", "side.only": 2})
     with pytest.raises(ConfigError, match=r"side\.name|'name'"):

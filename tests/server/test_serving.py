@@ -154,8 +154,9 @@ def test_an_edit_by_a_pipeline_is_scaled_to_the_size_asked_for_or_refused(servin
 
 def test_no_option_is_longer_than_a_prompt_may_be(serving):
     most = serving.config.limits
-    for given in ({"negative_prompt": "a" * (2 * most.prompt + 1)}, {"guidance": 1.0, "steps": [1] * (2 * most.prompt)}):
-        with pytest.raises(ApiError):
+    serving.queue.describe({"reader": {**READER, "options": {**OPTIONS, "negative": {"default": ""}, "interval": {"default": [0, 1]}}}})
+    for given in ({"negative_prompt": "a" * (2 * most.prompt + 1)}, {"interval": [1] * (2 * most.prompt)}):
+        with pytest.raises(ApiError, match="too long"):
             serving.generate(asked(**given))
     with pytest.raises(ApiError, match="steps are too many"):
         asyncio.run(serving.style(read(Styling, {"steps": most.steps + 1}), png(), png()))
@@ -183,6 +184,12 @@ def test_a_training_has_a_name_of_its_own(serving):
         with pytest.raises(ApiError) as caught:
             training.begin(read(Training, {**ask, "name": taken}))
         assert caught.value.status == 409
+    first = training.begin(read(Training, {**ask, "name": "twice"}))
+    serving.queue.cancel(first.id)
+    training.begin(read(Training, {**ask, "name": "twice"}))
+    with pytest.raises(ApiError, match="another training") as caught:
+        serving.again(first.id)
+    assert caught.value.status == 409
     training.config = training.config.model_copy(update={"training": False})
     for act in (lambda: training.begin(read(Training, {**ask, "name": "other"})), lambda: training.keep(b"")):
         with pytest.raises(ApiError, match="switched off"):

@@ -95,12 +95,14 @@ class Config(BaseModel):
                     where = ".".join(path[:i]) or type(self).__name__
                     raise ConfigError(f"There is no setting {dotted!r}: {where} has no {key!r}; {nearest(key, known)}")
                 if i < len(path):
-                    place = place[key]
+                    place = place.get(key)
             plain = read_value(value)
             if last == "kind" and plain != place[last] and (other := _member(self, path, plain)):
                 fields[tuple(path)] = other.model_fields
-                for name in [k for k in place if k not in other.model_fields]:
-                    del place[name]
+                kept = {name: v for name, v in place.items() if name in other.model_fields}
+                usual = {name: f.get_default(call_default_factory=True) for name, f in other.model_fields.items() if not f.is_required()}
+                place.clear()
+                place |= {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in usual.items()} | kept
             place[last] = value if isinstance(place.get(last), str) and isinstance(plain, int | float) else plain  # a text may be "2024"
         return type(self).parse(values)
 

@@ -167,7 +167,7 @@ class PipelineModel(Model, Sampler, Prompted):
         if size and any(side > limit for side, limit in zip(size, most)):
             raise ConfigError(f"{size[1]} x {size[0]} is not possible: at most {most[1]} x {most[0]}, {LARGER} times what it was made for.")
         self._refuse_picture(cond)
-        for text in (*([] if cond.tokens is None else self.texts(cond.tokens[:1])), options.negative):
+        for text in {*([] if cond.tokens is None else self.texts(cond.tokens)), options.negative}:
             self._refuse_long(text)
         if cond.image is not None and (options.steps or 50) * options.strength < 1:
             raise ConfigError(f"Of steps={options.steps} a strength of {options.strength} leaves none: ask for more of either.")
@@ -182,8 +182,8 @@ class PipelineModel(Model, Sampler, Prompted):
 
     def _refuse_long(self, text: str) -> None:
         """Raise ConfigError for a text of which every encoder would drop the end."""
-        readers = [r for name in ("tokenizer", "tokenizer_2", "tokenizer_3") if (r := getattr(self.pipe, name, None)) is not None]
-        rooms = [(len(reader(text)["input_ids"]), reader.model_max_length) for reader in readers]
+        readers = [getattr(self.pipe, name, None) for name in ("tokenizer", "tokenizer_2", "tokenizer_3")]
+        rooms = [(len(r(text)["input_ids"]), r.model_max_length) for r in readers if hasattr(r, "model_max_length")]
         if rooms and all(long > room for long, room in rooms):
             long, room = max(rooms, key=lambda pair: pair[1])
             raise ConfigError(f"The text is too long: it has {long} tokens, and this pipeline reads {room}.")
@@ -249,6 +249,8 @@ def call(pipe: Any, rng: Rng, given: dict[str, Any], on_step: OnStep | None) -> 
         warnings.simplefilter("ignore")
         try:
             made = pipe(**given, generator=generators, output_type="pt", **watched).images
+        except (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError)):  # the machine's fault, not theirs
+            raise
         except (ArithmeticError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # How pipelines refuse what they are given; what `on_step` raises to stop is none of these.
             raise ConfigError(f"{type(pipe).__name__} refuses: {reason(error)}.") from None

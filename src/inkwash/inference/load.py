@@ -42,6 +42,7 @@ class _AdviceFile(Config):
     of: int = Field(ge=1)
     enough: float | None = None
     reader: str | None = None
+    plans: bool = False  # before there was a reader: the judge itself reads plans
 
 
 @dataclass
@@ -258,7 +259,8 @@ def _advice(path: Path) -> Advice | None:
     def named(name: str) -> Path:
         return next((p for p in (path.parent / name, path.parent.parent / name) if p.exists()), Path(name))
 
-    return Advice(named(told.model), told.of, told.enough, told.reader and named(told.reader))
+    reader = told.reader or (told.model if told.plans else None)
+    return Advice(named(told.model), told.of, told.enough, reader and named(reader))
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:

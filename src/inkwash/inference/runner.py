@@ -73,7 +73,7 @@ class Runner:
     def strange(self, model: str, *texts: str | None) -> list[str]:
         """Words of texts that a model which reads has never seen, each once."""
         reads = self.model(model).model
-        found = [word for text in texts if text and "tokens" in reads.accepts for word in reads.unknown(text)]
+        found = [word for text in texts if isinstance(text, str) and text and "tokens" in reads.accepts for word in reads.unknown(text)]
         return list(dict.fromkeys(found))
 
     def run(self, requests: Sequence[Request], on_step: OnStep | None = None) -> list[Result]:

@@ -8,7 +8,7 @@ from typing import Any
 from inkwash.core.errors import nearest
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.protocol import Training
-from inkwash.server.queue import INTERRUPTED, QUEUED, RUNNING, TRAINING, Job
+from inkwash.server.queue import TRAINING, Job
 from inkwash.server.serving import Serving
 from inkwash.server.trainer import curve
 
@@ -24,7 +24,6 @@ SETTINGS = ("train.", "objective.", "model.", "data.view.")  # what a request ma
 OWN = ("train.device", "train.tensorboard")  # and what of that is the owner's
 UNPACKED = 2 << 30  # bytes of an archive's files, at most
 FILES = 200_000
-MOST_WAITING = 10_000  # trainings whose names are looked at
 
 
 class Lessons:
@@ -39,8 +38,7 @@ class Lessons:
         self._allowed()
         if (self.runs / asked.name).exists():
             raise ApiError(409, f"There is a run named {asked.name!r} already; give this one another name.", "run_exists", "name")
-        coming = self.serving.queue.page(None, MOST_WAITING, (QUEUED, RUNNING, INTERRUPTED), (TRAINING,))
-        if asked.name in {job.payload["name"] for job in coming} | self.serving.queue.models().keys():
+        if asked.name in self.serving.trained() | self.serving.queue.models().keys():
             raise ApiError(409, f"There is a training or a model named {asked.name!r}; give this one another name.", "run_exists", "name")
         payload = {"name": asked.name, "recipe": asked.recipe, "data": self._data(asked.data), "settings": self._settings(asked.settings)}
         payload |= {"budget": asked.budget, "steps": asked.steps}

@@ -13,7 +13,7 @@ from inkwash.inference.interpolation import METHODS
 from inkwash.server.errors import ApiError, broken, invalid
 from inkwash.server.intake import Intake, Upload
 from inkwash.server.protocol import NAMES, PUBLIC, Captioning, Edition, Enlargement, Generation, Styling, Variation, Wishes
-from inkwash.server.queue import CANCELLED, DONE, FAILED, INTERRUPTED, TRAINING, Job, Queue, QueueFull
+from inkwash.server.queue import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, TRAINING, Job, Queue, QueueFull
 from inkwash.server.settings import ServerConfig
 from inkwash.server.store import Store
 
@@ -136,11 +136,21 @@ class Serving:
             raise too_many(full) from None
 
     def again(self, id: str) -> Job | None:
-        """Queue a job that ended without a result once more; None where there is no such. Raises ApiError where the queue is full."""
+        """Queue a job that ended without a result once more; None where there is no such. Raises ApiError where the queue is full, and for
+        a training whose name another has got."""
+        job = self.queue.get(id)
+        if job and job.kind == TRAINING and job.payload["name"] in self.trained(but=id):
+            raise ApiError(409, f"There is another training named {job.payload['name']!r}.", "run_exists")
         try:
             return self.queue.again(id)
         except QueueFull as full:
             raise too_many(full) from None
+
+    def trained(self, but: str | None = None) -> set[str]:
+        """Names of trainings that wait, run, can go on or are done. but: the id of one that does not count."""
+        states = (QUEUED, RUNNING, INTERRUPTED, DONE)
+        jobs = self.queue.page(None, 10**6, states, (TRAINING,))
+        return {job.payload["name"] for job in jobs if job.id != but}
 
     def submit_all(self, kind: str, orders: Sequence[tuple[str, dict[str, Any]]], note: Callable[[list[str]], None]) -> list[str]:
         """Jobs that were looked at: all of them, or none. note: as the queue takes it. Raises ApiError where the queue is full."""

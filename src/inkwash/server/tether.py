@@ -40,5 +40,6 @@ def when_input_ends(act: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the trainer ignores it, and what it starts would too
     when_input_ends(lambda: os.kill(os.getpid(), signal.SIGINT))
     runpy.run_module("inkwash", run_name="__main__", alter_sys=True)

@@ -123,9 +123,10 @@ def main() -> None:
     """Serve the folder named on the command line, whose server.json says how."""
     config = handed_over()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which closes our input
+    trainer: Trainer | None = None
+    when_input_ends(lambda: trainer.leave() if trainer else os._exit(0))  # also while it waits for the lock
     with Lock(config.folder / "trainer.lock", wait=True) as lock:
         trainer = Trainer(config, lock.handle)
-        when_input_ends(trainer.leave)
         trainer.queue.interrupt(training=True)
         print("ready", flush=True)
         while True:

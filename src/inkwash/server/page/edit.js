@@ -45,7 +45,7 @@ export class Editing {
       this.mask.node.hidden = false;
       this.mask.show(bitmap);
       report(this.said, null);
-      if (facts) this.form.fill({ prompt: facts.prompt, class: facts.class, model: facts.model });
+      if (facts) this.form.fill({ prompt: facts.prompt, class: facts.class, model: facts.model }, false);
     } catch (error) {
       report(this.said, error);
     }

@@ -170,8 +170,8 @@ export class ModelForm {
     return out;
   }
 
-  /** Set what a picture, or a job, says of itself. Returns the names of what was taken up and of what was not. */
-  fill(facts) {
+  /** Set what a picture, or a job, says of itself. whole: options that it does not tell become the model's own. Returns the names of what was taken up and of what was not. */
+  fill(facts, whole = true) {
     const taken = [];
     const missed = [];
     const take = (key, can, set) => {
@@ -183,7 +183,7 @@ export class ModelForm {
       this.model.value = v;
       this.follow();
     });
-    for (const option of Object.values(this.options)) option.set(undefined); // what is not told was the model's own
+    if (whole) for (const option of Object.values(this.options)) option.set(undefined); // what is not told was the model's own
     const shape = this.facts?.shape;
     const natural = shape ? `${shape[2]}x${shape[1]}` : "";
     if (!this.facts?.reads && this.facts?.classes.includes(facts.prompt)) facts = { ...facts, class: facts.prompt, prompt: null }; // as drafts name it
