@@ -39,8 +39,9 @@ COLUMNS, ROWS, SIDE, SCALE, GAP, LINE, LINES = 5, 3, 64, 2, 16, 15, 4
 PROMPTS = {
     "scenes-64": (
         "a small red circle above a large blue square", "一个红色的小圆在蓝色大方块上方", "a green star to the left of a yellow heart",
-        "a purple triangle and two orange rings", "一颗粉色的爱心在一弯黄色的月牙后面", "two blue crescents and a red square",
-    ),  # emoji-64 follows when it is good
+        "a purple triangle below an orange ring", "一颗粉色的爱心在一弯黄色的月牙后面",
+    ),
+    "emoji-64": ("blue heart with a crown", "cat wearing sunglasses", "panda", "紫色的心", "grinning face"),
 }  # fmt: skip
 CHINESE = (  # fonts that hold Chinese characters, where systems keep them
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
