@@ -3,10 +3,11 @@
 usage: python benchmarks/designs.py --out DIR [--budget 30m] [--designs latent,pixel,dalle,lstm] [--data DATA] [-n 200] [--seeds 1]
 
 latent, pixel: diffusion with cross-attention, among an auto-encoder's latents, on pixels. dalle: the codes of a VQ-VAE after the words,
-in one sequence. lstm: a drawing that becomes finer from frame to frame, an older design. A first stage takes its share of the time. Scenes of 32 pixels
-hold one object or two: what can be learnt in minutes. Each design trains into DIR/DESIGN; stages that are there already are only measured. Printed, and added to DIR/designs.jsonl: the figures of
-`inkwash evaluate --metrics prompts`, images seen by the last stage, and seconds a picture, 16 at once, the median of five. Give every
-process cores of its own (taskset), and OMP_NUM_THREADS to match.
+in one sequence. lstm: a drawing that becomes finer from frame to frame, an older design. A first stage takes its share of the time.
+Scenes of 32 pixels hold one object or two: what can be learnt in minutes. Each design trains into DIR/DESIGN; stages that are there
+already are only measured. Printed, and added to DIR/designs.jsonl: the figures of `inkwash evaluate --metrics prompts`, images seen by
+the last stage, and seconds a picture, 16 at once, the median of five. Give every process cores of its own (taskset), and
+OMP_NUM_THREADS to match.
 """
 
 import argparse

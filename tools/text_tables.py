@@ -23,7 +23,10 @@ TABLES = {
         },
     ),
     "designs": (
-        {"en": "scenes of 32 pixels, ten minutes of one core each, held-out compositions", "zh": "32 像素的场景，各用一个核训练十分钟，留出的组合"},
+        {
+            "en": "scenes of 32 pixels, ten minutes of one core each, held-out compositions",
+            "zh": "32 像素的场景，各用一个核训练十分钟，留出的组合",
+        },
         {
             **OBEYED,
             "images": {"en": "images seen", "zh": "看过的图像"},
