@@ -15,7 +15,10 @@ import argparse
 import json
 from pathlib import Path
 
+from torch import Tensor
+
 from inkwash.cli.common import pairs
+from inkwash.core.config import ModelConfig
 from inkwash.core.disk import write_text
 from inkwash.core.files import CARD, CONFIG, WEIGHTS, load_tensors, read_model_config, save_tensors
 from inkwash.core.packing import packed
@@ -51,28 +54,25 @@ def main() -> None:
         tensors = kept | {f"plan.{name}": t for name, t in better.items()}
         config = config.model_copy(update={"plan": read_model_config(model_folder(args.plan))})
     config = config.override(pairs(args.set))
-    target.mkdir(parents=True, exist_ok=True)
-    half = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-    save_tensors(target / WEIGHTS, packed(tensors) if args.bits == 8 else half, config.to_json())
-    write_text(target / CONFIG, config.to_json())
+    _keep(target, tensors, config, args.bits)
     if args.judge:
         advice = {"model": args.judge, "of": args.of, "enough": args.enough, "reader": args.reader and READER}
         write_text(target / JUDGE, json.dumps(advice))
     if args.reader:
-        _kept(model_folder(args.reader), target / READER)
+        place = model_folder(args.reader)
+        _keep(target / READER, load_tensors(place / WEIGHTS)[0], read_model_config(place), 8)
     if not (target / CARD).exists():
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size
     print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 14 that a bundled model may have"))
 
 
-def _kept(source: Path, target: Path) -> None:
-    """A model that another one needs, in 8 bits."""
-    tensors, _ = load_tensors(source / WEIGHTS)
-    config = read_model_config(source).to_json()
-    target.mkdir(exist_ok=True)
-    save_tensors(target / WEIGHTS, packed(tensors), config)
-    write_text(target / CONFIG, config)
+def _keep(target: Path, tensors: dict[str, Tensor], config: ModelConfig, bits: int) -> None:
+    """Write a model folder: weights in so many bits, and the configuration."""
+    target.mkdir(parents=True, exist_ok=True)
+    kept = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()} if bits == 16 else packed(tensors)
+    save_tensors(target / WEIGHTS, kept, config.to_json())
+    write_text(target / CONFIG, config.to_json())
 
 
 if __name__ == "__main__":

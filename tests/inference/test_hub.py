@@ -49,12 +49,16 @@ def parts(place, channels=4, out=4, classes=None):
             "scheduler": scheduler}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("hub")
-    pipe = diffusers.StableDiffusionPipeline(**parts(place), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+def saved(kind, place, **more):
+    """A tiny pipeline of that kind as a folder below the place."""
+    pipe = kind(**parts(place, **more), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipe.save_pretrained(place / "tiny", safe_serialization=True)
     return place / "tiny"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return saved(diffusers.StableDiffusionPipeline, tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture(scope="module")
@@ -236,26 +240,20 @@ class TestRefusals:
 
 
 def test_a_pipeline_that_fills_masks_asks_for_one(tmp_path, picture):
-    (tmp_path / "parts").mkdir()
-    bare = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipe = diffusers.StableDiffusionInpaintPipeline(**parts(tmp_path / "parts", channels=9), **bare)
-    pipe.save_pretrained(tmp_path / "fills", safe_serialization=True)
-    loaded = load(tmp_path / "fills", "cpu")
+    folder = saved(diffusers.StableDiffusionInpaintPipeline, tmp_path, channels=9)
+    loaded = load(folder, "cpu")
     with pytest.raises(ConfigError, match="fills a mask in"):
         edit(loaded, Edit(image=str(picture), prompt="a cat", options={"steps": 2}))
     with pytest.raises(ConfigError, match="fills a mask in"):
-        Runner("cpu").run([Request(model=str(tmp_path / "fills"), prompt="a cat")])
+        Runner("cpu").run([Request(model=str(folder), prompt="a cat")])
 
 
 def test_a_pipeline_that_starts_from_a_picture_edits(tmp_path, picture):
-    (tmp_path / "parts").mkdir()
-    bare = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipe = diffusers.StableDiffusionInstructPix2PixPipeline(**parts(tmp_path / "parts", channels=8), **bare)
-    pipe.save_pretrained(tmp_path / "told", safe_serialization=True)
-    loaded = load(tmp_path / "told", "cpu")
+    folder = saved(diffusers.StableDiffusionInstructPix2PixPipeline, tmp_path, channels=8)
+    loaded = load(folder, "cpu")
     assert edit(loaded, Edit(image=str(picture), prompt="a cat", options={"steps": 2})).images.isfinite().all()
     with pytest.raises(ConfigError, match="starts from a picture"):
-        Runner("cpu").run([Request(model=str(tmp_path / "told"), prompt="a cat")])
+        Runner("cpu").run([Request(model=str(folder), prompt="a cat")])
 
 
 def test_little_memory_switches_slicing_on(folder, monkeypatch):

@@ -394,7 +394,6 @@ def test_a_label_stays_whatever_else_is_damaged(tmp_path):
     place.write_bytes(png_with((b"zTXt", b"AIGC\x00\x00" + zlib.compress(own)), broken))
     assert [found["Label"] for found in carried(str(place)).labels] == ["1"]
     nobody_reads = xmp.packet({xmp.LABEL: "yes"})
-    nobody_reads = nobody_reads if isinstance(nobody_reads, bytes) else nobody_reads.encode()
     for data in (b"\0\1\0\0\0" + zlib.compress(nobody_reads), b"\0\0\0\0\0" + nobody_reads.decode().encode("utf-16")):
         place.write_bytes(png_with((b"iTXt", b"XML:com.adobe.xmp" + data), broken))
         with pytest.raises(DataError):

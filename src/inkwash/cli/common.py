@@ -73,6 +73,8 @@ def user_code(path: str | None) -> None:
         import_file(Path(path))
 
 
-def never_seen(name: str, words: Sequence[str]) -> str:
-    """What is said of words that the model of this name does not know."""
-    return f"{name} has never seen {', '.join(map(repr, words))}: it draws what it makes of the rest."
+def never_seen(name: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What is told of words that the model of this name does not know, as JSON and as sentences; nothing where there are none."""
+    if not words:
+        return {}, []
+    return {"unknown": words}, [f"{name} has never seen {', '.join(map(repr, words))}: it draws what it makes of the rest."]

@@ -26,8 +26,7 @@ def run(
         raise FileError(f"{n} pictures do not fit into one file: name a folder with --out.")
     chosen = {key: how[key] for key in ("judge", "of", "background")}
     request = Request(model=model, n=n, seed=seed, prompt=prompt, size=size_of(size), options={**named, **pairs(options)}, **chosen)
-    unknown = runner.unknown(request)
-    said, note = ({"unknown": unknown}, [never_seen(runner.model(model).name, unknown)]) if unknown else ({}, [])
+    said, note = never_seen(runner.model(model).name, runner.unknown(request))
     runner.stream(request)  # what cannot be drawn is refused before anything is written
     show = _maps(runner, request, how) if how["maps"] else lambda facts: []
     said |= {"maps": how["maps"]} if how["maps"] else {}

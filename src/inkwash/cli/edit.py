@@ -24,8 +24,7 @@ def run(model: str, out: str, wishes: dict[str, Any], extend: str | None, named:
         wishes["extend"] = sides(extend)
     named = {k: v for k, v in named.items() if v is not None}
     order = Edit.parse({**wishes, "options": {**named, **pairs(options)}})
-    unknown = runner.strange(model, order.prompt, order.options.get("negative"))
-    note = [never_seen(runner.model(model).name, unknown)] if unknown else []
+    said, note = never_seen(runner.model(model).name, runner.strange(model, order.prompt, order.options.get("negative")))
     original = carried(order.image, *([order.to] if order.to else []))
     with progress("editing") as on_step:
         result, seen = runner.edit(model, order, on_step)
@@ -35,12 +34,6 @@ def run(model: str, out: str, wishes: dict[str, Any], extend: str | None, named:
     shown = torch.cat([torch.stack(seen), result.images[:IN_GRID]])
     labels = ["image", "mask"][: len(seen)] + [str(s) for s in result.seeds[:IN_GRID]]
     save_picture(place / "grid.png", grid(shown, labels=labels), {**result.facts[0], "seed": order.seed}, more["given"], original)
-    record = {
-        **({"unknown": unknown} if unknown else {}),
-        "wrote": str(place),
-        "grid": str(place / "grid.png"),
-        "images": order.n,
-        "seconds": round(result.seconds, 3),
-    }
+    record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": order.n, "seconds": round(result.seconds, 3)}
     lines = [*note, f"wrote {order.n} images and grid.png to {place} ({result.seconds:.1f} s)", f"see {place / 'grid.png'}"]
-    tell({**record, **({"unknown": unknown} if unknown else {}), "facts": result.facts[0]}, more["json"], lines)
+    tell({**record, **said, "facts": result.facts[0]}, more["json"], lines)

@@ -66,8 +66,8 @@ def deliver(
     facts = {**told, "model": first["model"], "seeds": own, **request.options}
     save_picture(place / "grid.png", grid(torch.stack(shown), labels=labels), facts, given)
     record = {"wrote": str(place), "grid": str(place / "grid.png"), "images": n, "seconds": round(seconds, 3)}
-    own = f"seed {seeds[0]}" if n == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-    rate = f"{own}, {seconds:.1f} s, {n / seconds:.1f} images/s"
+    every = f"seed {seeds[0]}" if n == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    rate = f"{every}, {seconds:.1f} s, {n / seconds:.1f} images/s"
     wrote = f"wrote {n} images and grid.png to {place} ({rate})"
     lines = [*note, *doubts, wrote, f"see {place / 'grid.png'}", *finish(first)]
     tell({**record, "seeds": seeds, "facts": first, **(said or {})}, json, lines)

@@ -88,7 +88,7 @@ class PipelineModel(Model, Sampler, Prompted):
     @property
     def _starts(self) -> bool:
         """Whether the pipeline itself starts from a picture and wants no mask."""
-        known = inspect.signature(self.pipe.__call__).parameters
+        known = takes(self.pipe)
         return "image" in known and "mask_image" not in known and "height" not in known
 
     def sample(self, rng: Rng, cond: Condition, options: PipelineOptions, on_step: OnStep | None = None) -> Tensor:
@@ -96,8 +96,7 @@ class PipelineModel(Model, Sampler, Prompted):
         self._add(pipe, options)
         given: dict[str, Any] = {"prompt": self.texts(cond.tokens)}
         if cond.image is not None:
-            known = inspect.signature(pipe.__call__).parameters
-            given |= {"image": [to_pil(x) for x in cond.image]} | ({"strength": options.strength} if "strength" in known else {})
+            given |= {"image": [to_pil(x) for x in cond.image]} | ({"strength": options.strength} if "strength" in takes(pipe) else {})
         if cond.mask is not None:
             given |= {"mask_image": [to_pil(m * 2 - 1) for m in cond.mask]}
         if cond.image is None or cond.mask is not None:
@@ -221,6 +220,11 @@ def multiple(pipe: Any) -> int:
     return int(processor.config.vae_scale_factor if processor is not None else getattr(pipe, "vae_scale_factor", 8))
 
 
+def takes(pipe: Any) -> set[str]:
+    """What can be said to a pipeline."""
+    return set(inspect.signature(pipe.__call__).parameters)
+
+
 def wishes(pipe: Any, options: PipelineOptions) -> dict[str, Any]:
     """What a pipeline calls our options; those that nobody asked for are left to it."""
     out = {"num_inference_steps": options.steps, "guidance_scale": options.guidance, "negative_prompt": options.negative or None}
@@ -230,8 +234,7 @@ def wishes(pipe: Any, options: PipelineOptions) -> dict[str, Any]:
 def call(pipe: Any, rng: Rng, given: dict[str, Any], on_step: OnStep | None) -> Tensor:
     """Images (N, 3, H, W) in [-1, 1]. Every row has a generator of its own seed, as diffusers' users have. Raises ConfigError for what the
     pipeline does not take."""
-
-    known = inspect.signature(pipe.__call__).parameters
+    known = takes(pipe)
     if extra := [k for k in given if k not in known]:
         raise ConfigError(f"{type(pipe).__name__} does not take {', '.join(extra)}.")
     if isinstance(given.get("negative_prompt"), str):

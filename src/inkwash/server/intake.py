@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from inkwash.core.errors import DataError
+from inkwash.inference.provenance.read import salvaged
 from inkwash.server.errors import invalid
-from inkwash.server.store import Store, as_png, read_picture, traces_of
+from inkwash.server.store import Store, as_png, read_picture
 
 
 class Upload(NamedTuple):
@@ -39,7 +40,7 @@ class Intake:
     def _picture(self, data: bytes | None, what: str) -> Upload:
         picture = self._read(data, what)
         try:
-            traces = traces_of(data, what)
+            traces = salvaged(data, f"The {what}")
             return Upload(picture, self.store.put(as_png(picture, traces), "png"), traces.generated)
         except DataError as error:
             raise invalid(str(error), what, "invalid_image") from None

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from inkwash.core.disk import write_bytes
 from inkwash.core.errors import DataError
-from inkwash.inference.provenance.read import Traces, salvaged
+from inkwash.inference.provenance.read import Traces
 from inkwash.inference.provenance.write import encode
 
 TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -78,11 +78,6 @@ def read_picture(data: bytes, most_pixels: int, what: str) -> Image.Image:
         raise DataError(f"The {what} has too many pixels; at most {most_pixels} are taken.") from None
     except Exception:  # a decoder that stumbles over a broken file may raise anything
         raise DataError(f"The {what} is not a PNG, JPEG or WebP picture that can be read.") from None
-
-
-def traces_of(data: bytes, what: str) -> Traces:
-    """What an uploaded picture says of itself. Raises DataError where that is damaged and a label may be in it, which must not get lost."""
-    return salvaged(data, f"The {what}")
 
 
 def as_png(picture: Image.Image, traces: Traces = Traces()) -> bytes:  # noqa: B008 (frozen)
