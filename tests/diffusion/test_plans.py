@@ -95,7 +95,7 @@ def test_a_picture_is_drawn_after_the_plan_that_the_planning_model_draws_of_its_
 def test_an_edited_picture_is_drawn_after_an_edited_plan_and_another_size_after_a_larger_one():
     model, seen = built(LATENT), []
     latents = model.plan.latents
-    model.plan.latents = lambda rng, cond, options, on_step: seen.append((cond, options)) or latents(rng, cond, options, on_step)
+    model.plan.latents = lambda rng, cond, options, *rest: seen.append((cond, options)) or latents(rng, cond, options, *rest)
     image, mask = torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
     mask[:, :, :4] = 1
     out = drawn(model, condition(model, image=image, mask=mask), model.default_options().override({"strength": 0.5}))

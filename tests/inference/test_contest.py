@@ -8,6 +8,7 @@ import torch
 from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Doubt, Seer
+from inkwash.diffusion.guidance import Lead
 from inkwash.inference.draw import draw, foreseen
 from inkwash.inference.judge import PAINTED, PLANS, ROUND, Contest, best_batches, drawings, fits, foretold
 from tiny import run_config, stir_, write_npz
@@ -24,8 +25,8 @@ class Critic(torch.nn.Module, Seer):
     def agreement(self, x, texts):
         return x.mean((1, 2, 3))[:, None].expand(-1, len(texts))
 
-    def foretold(self, features, texts):
-        return self.taste * features.mean((1, 2, 3))[:, None].expand(-1, len(texts))
+    def reads(self, features, texts):
+        return self.taste * features.mean((1, 2, 3))
 
     def doubt(self, x, text):
         return Doubt((self.bar - x.mean()).item(), text.split()[-1])
@@ -92,6 +93,21 @@ def test_a_reader_reads_plans_and_only_after_the_best_of_them_a_picture_is_drawn
         best = max(fit.argsort(descending=True)[:PAINTED].tolist(), key=lambda i: fits(critic, whole, ["x"])[i, 0])
         assert kept == own[best]
         torch.testing.assert_close(image, whole[best], atol=1e-3, rtol=0)
+
+
+def test_plans_are_led_towards_what_their_reader_likes_and_a_seed_alone_decides_still(planner):
+    seeds, critic = [3, 4, 5], Critic(planner.config.shape, 9.0)
+    plain, _ = contested(planner, Contest(critic, 1, None, critic), seeds)
+    images, chosen = contested(planner, Contest(critic, 1, None, critic, 2e4), seeds)
+    options = planner.default_options().override({"steps": 2, "guidance": 1.0})
+    cond = Condition(tokens=planner.tokens(["a picture number 3"]).expand(3, -1))
+    liked = Lead(lambda features: critic.reads(features, []), 2e4)
+    plans, features = foreseen(planner, seeds, options, cond, lead=lambda rows: liked)
+    assert (critic.reads(features, []) > critic.reads(foreseen(planner, seeds, options, cond)[1], [])).all()
+    torch.testing.assert_close(images, draw(planner, seeds, options, cond=replace(cond, plan=plans)), atol=1e-3, rtol=0)
+    assert [seed for seed, _, _ in chosen] == seeds and not torch.allclose(images, plain, atol=1e-3)
+    alone, _ = contested(planner, Contest(critic, 1, None, critic, 2e4), seeds, batch=1)
+    torch.testing.assert_close(alone, images, atol=1e-3, rtol=0)
 
 
 def test_what_is_foreseen_is_the_plan_that_a_picture_of_that_seed_is_drawn_after(planner):

@@ -324,8 +324,12 @@ class Seer(Judge):
     """A judge whose eye sees features, by which it can read a plan."""
 
     @abstractmethod
+    def reads(self, features: Tensor, texts: SequenceOf[str]) -> Tensor:
+        """How well what its eye would see fits each one's own text: features (N, F, h, w) and N texts to (N,), with gradients."""
+
     def foretold(self, features: Tensor, texts: SequenceOf[str]) -> Tensor:
         """`agreement` with what its eye would see: features (N, F, h, w) and M texts to (N, M)."""
+        return torch.stack([self.reads(features, [text] * len(features)) for text in texts], 1)
 
 
 class Aligner(Judge):

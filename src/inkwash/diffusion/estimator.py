@@ -14,7 +14,7 @@ from inkwash.core.model import Model, OnStep, Prompted, Sampler, seen
 from inkwash.core.rng import Rng, mix
 from inkwash.diffusion.editing import repaint
 from inkwash.diffusion.grids import GRIDS, POINTS, chosen, local_errors
-from inkwash.diffusion.guidance import clamped, guided, keeping, tiled
+from inkwash.diffusion.guidance import Lead, clamped, guided, keeping, led, tiled
 from inkwash.diffusion.likelihood import learned_log_var, posterior
 from inkwash.diffusion.options import ETA, DiffusionOptions
 from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
@@ -127,9 +127,9 @@ class Estimator(Model, Sampler, Prompted):
         tokens = self.tokens(step.texts(batch.text, dropout)).to(self.device)
         return Condition(label=label if self.config.classes else None, tokens=tokens)
 
-    def learns(self, batch: Batch, step: Step, dropout: float, noise: float = 0.0) -> Told:
-        """What the rows of a batch are told while learning: `hears`, read, and plans with noise of up to this share."""
-        told = self.told(self.hears(batch, step, dropout), len(batch))
+    def learns(self, batch: Batch, step: Step, dropout: float, noise: float = 0.0, heard: Condition | None = None) -> Told:
+        """What the rows of a batch are told while learning: what they heard (`hears`), and plans with noise of up to this share."""
+        told = self.told(self.hears(batch, step, dropout) if heard is None else heard, len(batch))
         if self.plan is None:
             return told
         return told._replace(plan=taught(self.plan_latent(batch), told.heard, step, noise, dropout))
@@ -269,7 +269,9 @@ class Estimator(Model, Sampler, Prompted):
             return image
         return cond.image + cond.mask * (image - cond.image)  # known pixels come back bit by bit
 
-    def latents(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+    def latents(
+        self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None, lead: Lead | None = None
+    ) -> Tensor:
         """What `sample` makes images of, (N, C, H, W) where diffusion happens."""
         plan, grid = cond.plan, self.grid(options)
         if plan is None and self.plan is not None and cond.tokens is not None:
@@ -281,6 +283,7 @@ class Estimator(Model, Sampler, Prompted):
         shape = (self.space[0], *(self.sides(options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
         shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
         denoise = self.asked(cond, len(rng), options, shares, plan)
+        denoise = denoise if lead is None else led(denoise, lead, self.path)
         noise = lambda: rng.normal(*shape)  # noqa: E731
         _, a, s = grid[0]
         x = s * noise()  # (N, C, H, W)
@@ -290,13 +293,14 @@ class Estimator(Model, Sampler, Prompted):
             return repaint(denoise, x, grid, noise, given, mask, options.rounds, on_step)
         return self.walk(denoise if mask is None else keeping(denoise, given, mask), x, grid, rng, options, shares, on_step)
 
-    def foresee(self, rng: Rng, cond: Condition, options: DiffusionOptions) -> tuple[Tensor, Tensor]:
-        """The plans of these rows, (N, P, h, w), and the features of an eye that they stand for, (N, F, h, w). Raises ConfigError where it
-        plans otherwise."""
+    def foresee(self, rng: Rng, cond: Condition, options: DiffusionOptions, lead: Lead | None = None) -> tuple[Tensor, Tensor]:
+        """The plans of these rows, (N, P, h, w), and the features of an eye that they stand for, (N, F, h, w). lead: what such features are
+        led towards. Raises ConfigError where it plans otherwise."""
         features = getattr(getattr(self.plan, "autoencoder", None), "features", None)
         if features is None or cond.tokens is None:
             raise ConfigError("This model has no plan that a judge could read: model.plan is one among the features of an 'eye'.")
-        plans, _ = drawn(self.plan, rng, cond, options, None, 0)
+        within = lead and Lead(lambda z: lead.fit(features(z)), lead.scale)
+        plans, _ = drawn(self.plan, rng, cond, options, None, 0, within)
         return plans, features(plans)
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:

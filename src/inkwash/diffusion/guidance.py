@@ -1,11 +1,13 @@
 """Functions from denoiser to denoiser."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inkwash.diffusion.path import Denoiser
+from inkwash.diffusion.path import Denoiser, Path
 
 
 def guided(both: Denoiser, scale: float, plain: Denoiser | None = None, interval: tuple[float, float] = (0.0, 1.0)) -> Denoiser:
@@ -24,6 +26,29 @@ def guided(both: Denoiser, scale: float, plain: Denoiser | None = None, interval
         return null + scale * (cond - null)
 
     return denoise
+
+
+class Lead(NamedTuple):
+    """What estimates are led towards. fit: (N, C, H, W) to (N,), how well each fits, which has a gradient. scale: how far they are led."""
+
+    fit: Callable[[Tensor], Tensor]
+    scale: float
+
+
+def led(denoise: Denoiser, lead: Lead, path: Path) -> Denoiser:
+    """Guidance by a gradient, D + scale s^2 / (a^2 + s^2) grad fit(D): that of Dhariwal and Nichol 2021, algorithm 1, but taken at the
+    estimate, as in the backward guidance of Bansal et al. 2023 (Universal Guidance), so that what judges need not know noise, and no
+    gradient goes through the denoiser. The factor is the variance of clean x about its estimate, for data of unit spread."""
+
+    def denoise_led(x: Tensor, t: float) -> Tensor:
+        d, (_, a, s) = denoise(x, t), path.at(t)
+        with torch.enable_grad():
+            at = d.detach().float().requires_grad_()
+            with torch.autocast(x.device.type, enabled=False):
+                (slope,) = torch.autograd.grad(lead.fit(at).sum(), at)
+        return d + lead.scale * s * s / (a * a + s * s) * slope.to(d)
+
+    return denoise_led
 
 
 def clamped(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:

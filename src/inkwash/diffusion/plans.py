@@ -20,6 +20,7 @@ from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep
 from inkwash.core.rng import Rng
+from inkwash.diffusion.guidance import Lead
 from inkwash.diffusion.options import DiffusionOptions
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ def taught(plan: Tensor, heard: Tensor, step: Step, noise: float, dropout: float
 
 
 def drawn(
-    plan: "Estimator", rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None, steps: int
+    plan: "Estimator", rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None, steps: int, lead: Lead | None = None
 ) -> tuple[Tensor, OnStep | None]:
     """Plans of rows, (N, P, h, w), for pictures of so many steps; and what counts these, after the plan's. They depend on the text, and
-    where a picture is edited on that picture, by as much."""
+    where a picture is edited on that picture, by as much. lead: what they are led towards."""
     asked = {"size": options.size, "strength": options.strength, **({"negative": options.negative} if options.guidance != 1 else {})}
     own = plan.default_options().override(asked)
     before = len(plan.grid(own)) - 1
     count = on_step and (lambda done, total: on_step(done, total + steps))
     cond = Condition(tokens=cond.tokens, image=cond.image, mask=cond.mask)
-    return plan.latents(rng.fork("plan"), cond, own, count), on_step and (lambda done, total: on_step(before + done, before + total))
+    return plan.latents(rng.fork("plan"), cond, own, count, lead), on_step and (lambda done, total: on_step(before + done, before + total))

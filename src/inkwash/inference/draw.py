@@ -1,6 +1,6 @@
 """From seeds to images, in batches: the one place where a model is sampled."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, OnStep, Options, Sampler
 from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset
+from inkwash.diffusion.guidance import Lead
 
 
 def image_rng(seeds: Sequence[int], device: torch.device | str = "cpu") -> Rng:
@@ -95,15 +96,22 @@ def _made(
 
 
 def foreseen(
-    model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None = None, batch: int = 64
+    model: Model,
+    seeds: Sequence[int],
+    options: Options,
+    cond: Condition,
+    precision: Precision | None = None,
+    batch: int = 64,
+    lead: Callable[[slice], Lead] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The plans that the images of these seeds are drawn after, (N, P, h, w), and what an eye is going to see in the images, as far as they
-    tell: features (N, F, h, w)."""
+    tell: features (N, F, h, w). lead: what those of some rows are led towards."""
     parts = []
     for i in range(0, len(seeds), batch := min(batch, model.at_once)):
+        rows = slice(i, i + batch)
         with _inferring(model, precision):
-            rng = image_rng(seeds[i : i + batch], model.device)
-            parts.append([t.float().cpu() for t in model.foresee(rng, cond[i : i + batch].to(model.device), options)])
+            rng, given = image_rng(seeds[rows], model.device), cond[rows].to(model.device)
+            parts.append([t.float().cpu() for t in model.foresee(rng, given, options, lead and lead(rows))])
     plans, features = (torch.cat(part) for part in zip(*parts))
     return plans, features
 

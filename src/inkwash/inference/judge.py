@@ -4,7 +4,7 @@ the best of several drawings is kept.
 Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: candidates are ranked by a contrastive model).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from inkwash.core.batch import Condition
 from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Doubt, Judge, Model, OnStep, Options, Seer
+from inkwash.diffusion.guidance import Lead
 from inkwash.inference.draw import draw, draw_batches, foreseen, stage
 from inkwash.metrics.features.base import to_rgb
 
@@ -63,9 +64,13 @@ def fits(model: Model, images: Tensor, texts: Sequence[str], batch: int = 128) -
 @torch.no_grad()
 def foretold(model: Model, features: Tensor, text: str) -> Tensor:
     """How well plans' features (N, F, h, w) fit a text: (N,). Raises ConfigError for a model that has no eye of such features."""
+    return _seer(model).foretold(features.to(model.device), [text])[:, 0].cpu()
+
+
+def _seer(model: Model) -> Seer:
     if not isinstance(model, Seer):
         raise ConfigError(f"A {model.config.kind!r} model does not read plans; a 'captioner' does.")
-    return model.foretold(features.to(model.device), [text])[:, 0].cpu()
+    return model
 
 
 def as_judge_sees(model: Model, images: Tensor) -> Tensor:
@@ -88,12 +93,14 @@ def drawings(seed: int, of: int) -> list[int]:
 @dataclass(frozen=True)
 class Contest:
     """Of `of` drawings the judge keeps one. enough: it is content where it doubts no word by more nats than that, and no more is drawn;
-    None: all are drawn. reader: reads the model's plans first, and only after the best of each round a picture is drawn."""
+    None: all are drawn. reader: reads the model's plans first, and only after the best of each round a picture is drawn. lead: how far
+    plans are led, while they are drawn, towards what it would read the text from; 0 for not at all."""
 
     judge: Model
     of: int
     enough: float | None = None
     reader: Model | None = None
+    lead: float = 0.0
 
     @property
     def round(self) -> int:
@@ -140,7 +147,8 @@ def best_batches(
     def promising(tries: list[list[int]], at: list[int]) -> tuple[list[list[int]], Tensor]:
         """The seeds of each row whose plans fit best, and those plans."""
         many, told = spread(tries, at)
-        plans, features = foreseen(model, many, options, told, precision, batch)
+        texts = [prompts[row] for row, own in zip(at, tries) for _ in own]
+        plans, features = foreseen(model, many, options, told, precision, batch, _lead(contest, texts))
         scores = [foretold(contest.reader, group, prompts[row]) for row, group in zip(at, features.split(len(tries[0])))]
         best = [sorted(f.topk(min(PAINTED, len(f))).indices.tolist()) for f in scores]
         kept = [group[rows] for group, rows in zip(plans.split(len(tries[0])), best)]
@@ -168,6 +176,14 @@ def best_batches(
             yield _chosen(list(best.values()), contest)
 
     return parts()
+
+
+def _lead(contest: Contest, texts: list[str]) -> Callable[[slice], Lead] | None:
+    """What plans for these texts are led towards."""
+    reader = _seer(contest.reader)
+    if not contest.lead:
+        return None
+    return lambda rows: Lead(lambda features: reader.reads(features, texts[rows]), contest.lead)
 
 
 def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:

@@ -28,13 +28,14 @@ DRAWINGS = 8  # that a judge chooses from, unless said
 
 
 class Advice(NamedTuple):
-    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, and who reads plans first, if any
-    (`Contest`)."""
+    """Who chooses a picture for a prompt unless said, out of how many drawings, which doubts end it, who reads plans first, if any, and how
+    far they are led (`Contest`)."""
 
     model: Path
     of: int
     enough: float | None = None
     reader: Path | None = None
+    lead: float = 0.0
 
 
 class _AdviceFile(Config):
@@ -42,7 +43,8 @@ class _AdviceFile(Config):
     of: int = Field(ge=1)
     enough: float | None = None
     reader: str | None = None
-    plans: bool = False  # before there was a reader: the judge itself reads plans
+    plans: bool = False  # the judge itself reads plans
+    lead: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 @dataclass
@@ -184,12 +186,13 @@ class Loaded:
         alike = len(set(prompts)) == 1  # read once
         cond = Condition(tokens=self.tokens(prompts[:1] if alike else prompts).expand(len(seeds), -1), label=labels)
         of = of or (DRAWINGS if judge else self.advised.of if self.advised else 1)
-        if of == 1:
+        own = getattr(options, "size", None) in (None, tuple(self.model.config.shape[1:]))  # plans of other sizes are none that it can read
+        lead = self.advised.lead if self.advised and own else 0.0
+        if of == 1 and judge is None and not lead:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
         if judge is None and self.judge is None:
             raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        own = getattr(options, "size", None) in (None, tuple(self.model.config.shape[1:]))  # plans of other sizes are none that it can read
-        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.reader if own else None)
+        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.reader if own else None, lead)
         return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
@@ -260,7 +263,7 @@ def _advice(path: Path) -> Advice | None:
         return next((p for p in (path.parent / name, path.parent.parent / name) if p.exists()), Path(name))
 
     reader = told.reader or (told.model if told.plans else None)
-    return Advice(named(told.model), told.of, told.enough, reader and named(reader))
+    return Advice(named(told.model), told.of, told.enough, reader and named(reader), told.lead)
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:

@@ -117,15 +117,15 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         """log p(text | image), in nats. Between texts of one image it also weighs how usual a text is."""
         return self.foretold(self.eye(x), texts)
 
-    def foretold(self, features: Tensor, texts: Sequence[str]) -> Tensor:
+    def reads(self, features: Tensor, texts: Sequence[str]) -> Tensor:
         if features.shape[1:] != (self.config.d, *self.grid):
             raise ConfigError(f"This judge's eye sees {self.config.d} features in {self.grid} places, not {tuple(features.shape[1:])}.")
-        places, columns = self.placed(features), []
-        for text in texts:
-            tokens = self.tokenizer.batch([text]).to(places.device).expand(len(places), -1)
-            scores, _ = self.scores_at(places, tokens, torch.full((len(places),), language_of(text), device=places.device))
-            columns.append(-F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape).sum(1))
-        return torch.stack(columns, 1)
+        alike = len(set(texts)) == 1  # cut into tokens once
+        tokens = self.tokenizer.batch(texts[:1] if alike else texts).to(features.device).expand(len(features), -1)
+        languages = torch.tensor([language_of(text) for text in texts], device=features.device)
+        scores, _ = self.scores_at(self.placed(features), tokens, languages)
+        nats = F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), ignore_index=PAD, reduction="none")
+        return -nats.view(tokens.shape).sum(1)
 
     def doubt(self, x: Tensor, text: str) -> Doubt:
         """Words that it would rather say of pictures of nothing too are its habits of speech, and no doubts."""

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelihood, OnStep
+from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelihood, OnStep, Seer
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.diffusion.editing import invert
@@ -50,6 +50,7 @@ from inkwash.nn.text import TextConfig
 from inkwash.nn.unet import UNetConfig
 
 CHAIN, LOW, TERMS = 1000, 4e-3, 32  # of the bound: steps of its chain, sigma at its end, terms that are drawn for an image
+READ_FROM, READ_UNTIL = 0.3, 0.97  # t: later all is settled, before an estimate is the mean of too many layouts
 PLAN_TIMES = {"mean": 0.8, "std": 1.4}  # of a plan: its layout is settled early
 ROUNDS = 6  # of fixed-point iteration in each step from an image back to noise
 
@@ -239,6 +240,8 @@ class DenoisingConfig(ObjectiveConfig):
     retelling_until: share of the run after which that task is over: it is learnt long before the pictures are, and costs a sixth of a step.
     plan_noise: share of noise, at most, in the plan that a picture is learnt after. planning: weight of the plan's own loss, where it
     learns along, with times of its own (PLAN_TIMES); 0 leaves it as it is. sketching: the same for a sketch's squared error.
+    reading: weight of the nats that the text costs a teacher, a captioner whose eye's features are diffused, where it reads what is
+    estimated: what is little in squared error, but said in words, is learnt from that. 2 / (numbers of a latent) a unit of guidance by it.
     """
 
     kind: Literal["denoising"] = "denoising"
@@ -253,6 +256,8 @@ class DenoisingConfig(ObjectiveConfig):
     plan_noise: float = Field(0.25, ge=0, lt=1)
     planning: float = Field(0.0, ge=0)
     sketching: float = Field(0.0, ge=0)
+    reading: float = Field(0.0, ge=0)
+    teacher: AnyModel | None = None
 
     def build(self, model: Diffusion) -> "Denoising":
         return Denoising(self, model)
@@ -271,7 +276,10 @@ class Denoising(Objective):
             raise ConfigError("objective.planning teaches the plan of a model: this model has none.")
         if config.sketching and model.sketch is None:
             raise ConfigError("objective.sketching teaches the sketch of a model: this model has none.")
+        if config.reading and not (config.teacher and reader and hasattr(getattr(model, "autoencoder", None), "features")):
+            raise ConfigError("objective.reading is for a plan among the features of an 'eye', by a captioner: text --from --teacher.")
         self.planning = self._planning() if config.planning else None
+        self.teacher = self._reader(config.teacher) if config.reading else None
         self.sketching = 0.0 if getattr(model.config, "lora", 0) else config.sketching  # beside thin matrices nothing is learnt
 
     def phases(self) -> list[Phase]:
@@ -295,7 +303,8 @@ class Denoising(Objective):
         t = self.draw_times(batch, step)
         noise = step.rng.normal(*x0.shape[1:])
         a, s = model.levels_of(t)  # (N, 1, 1, 1)
-        told = model.learns(batch, step, self.config.label_dropout, self.config.plan_noise)
+        cond = model.hears(batch, step, self.config.label_dropout)
+        told = model.learns(batch, step, self.config.label_dropout, self.config.plan_noise, cond)
         x = a * x0 + s * noise
         out, share = model.predict(x, t, told)
         error = (out - target(model.config.prediction, x0, noise, a, s, model.config.data_std)).square().mean((1, 2, 3))  # (N,)
@@ -304,6 +313,10 @@ class Denoising(Objective):
         if share is not None:
             bits = self.bound(x0, x, out.detach(), share, t).mean()
             loss, parts["vlb"] = mse + self.config.vlb * bits, bits.detach()
+        if self.teacher:
+            d = clean(model.config.prediction, x, out, a, s, model.config.data_std)
+            nats = self.read(d, cond, told.heard & (t > READ_FROM) & (t < READ_UNTIL))
+            loss, parts["reading"] = loss + self.config.reading * nats, nats.detach()
         if self.retelling and step.progress < self.config.retelling_until:
             nats = self.retold(batch, step, told)
             loss, parts["retelling"] = loss + self.config.retelling * nats, nats.detach()
@@ -314,6 +327,18 @@ class Denoising(Objective):
             plan = self.planning.loss(phase, replace(batch, latent=model.plan_latent(batch)), step)[0]
             loss, parts["plan"] = loss + self.config.planning * plan, plan.detach()
         return loss, parts
+
+    def _reader(self, config: ModelConfig) -> Seer:
+        teacher = config.build().requires_grad_(False).eval()
+        if not isinstance(teacher, Seer):
+            raise ConfigError(f"objective.reading is by a 'captioner', with the plan's eye; a {config.kind!r} model has none.")
+        return teacher
+
+    def read(self, d: Tensor, cond: Condition, rows: Tensor) -> Tensor:
+        """Nats of a row's text, read from its estimate; rows that are not asked, bool (N,), count for none."""
+        at = rows.nonzero()[:, 0]
+        texts = [self.model.text.tokenizer.decode(row) for row in cond.tokens[at].tolist()]
+        return -self.teacher.reads(self.model.autoencoder.features(d[at]), texts).sum() / len(d) if texts else d.new_zeros(())
 
     def retold(self, batch: Batch, step: Step, told: Told) -> Tensor:
         """Nats a token of one of each row's texts, given what the network was told; rows that were told nothing count for none."""

@@ -24,6 +24,7 @@ from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig, Writer
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 LATENTS = ("autoencoder", "eye")  # kinds that a text model may diffuse among the latents of
+READING = 0.02  # weight of what a teacher reads
 READ = 20_000  # captions that a tokenizer is learnt from, at most
 
 
@@ -56,10 +57,14 @@ def told_autoencoder(source: str, facts: Facts) -> RunConfig:
     )
 
 
-def text(source: str, facts: Facts, start: ModelConfig | None = None, plan: ModelConfig | None = None) -> RunConfig:
+def text(
+    source: str, facts: Facts, start: ModelConfig | None = None, plan: ModelConfig | None = None, teacher: ModelConfig | None = None
+) -> RunConfig:
     """Diffusion that attends to the words of a caption: on pixels; --from an auto-encoder, among its latents; --from such a model, on.
-    --plan RUN of the recipe `plan`: it draws after such plans."""
+    --plan RUN of the recipe `plan`: it draws after such plans. --from a plan, --teacher the captioner that reads it."""
     config = _begun(source, facts, start)
+    if teacher is not None:
+        config = config.model_copy(update={"objective": config.objective.model_copy(update={"teacher": teacher, "reading": READING})})
     if plan is None:
         return config
     objective = config.objective.model_copy(update={"planning": 0.0})  # it is learnt already
