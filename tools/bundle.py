@@ -1,13 +1,14 @@
 """Puts a trained model into the package: weights in half precision or 8 bits, the configuration, the model card where there is none yet.
 
     python tools/bundle.py RUN NAME [--bits 8] [--set options.steps=28] [--autoencoder RUN] [--plan RUN]
-        [--judge NAME --of 8 --enough 3 --reads-plans | --reader RUN] [--lead 20]
+        [--judge NAME --of 8 --enough 3 --reads-plans | --reader RUN --lead 20 --lead-pictures 4]
 
 It is loaded by its name wherever a run can be named. --set: a default of its own that sampling asks for. --autoencoder: another one than
 the model has, with the same latents and a better decoder. --plan: another plan than the model's, of the same eye. --judge: which model of
 the package chooses its drawings, unless said, out of how many, and by how many nats it may doubt a word and still be content with fewer;
 --reads-plans: it also reads plans first, so that pictures are drawn after the best of them only; --reader: another model does, kept in the
-model's own folder, in 8 bits. --lead: how far plans are led towards what their reader would read the text from.
+model's own folder, in 8 bits. --lead: how far plans are led towards what their reader would read the text from,
+--lead-pictures: how far pictures towards what the judge would.
 
 The card, src/inkwash/assets/models/NAME/README.md, is written by hand: data, licence, cost, measured figures, the command that trained it.
 """
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--reader")
     parser.add_argument("--reads-plans", action="store_true")
     parser.add_argument("--lead", type=float, default=0.0)
+    parser.add_argument("--lead-pictures", type=float, default=0.0)
     parser.add_argument("--plan")
     args = parser.parse_args()
     source, target = model_folder(args.run), PLACE / args.name
@@ -60,7 +62,7 @@ def main() -> None:
     _keep(target, tensors, config, args.bits)
     if args.judge:
         advice = {"model": args.judge, "of": args.of, "enough": args.enough, "reader": args.reader and READER}
-        advice |= {"plans": args.reads_plans, "lead": args.lead}
+        advice |= {"plans": args.reads_plans, "lead": args.lead, "lead_pictures": args.lead_pictures}
         write_text(target / JUDGE, json.dumps(advice))
     if args.reader:
         place = model_folder(args.reader)

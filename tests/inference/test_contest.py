@@ -32,10 +32,10 @@ class Critic(torch.nn.Module, Seer):
         return Doubt((self.bar - x.mean()).item(), text.split()[-1])
 
 
-def built(recipe, folder):
+def built(recipe, folder, stir=0.3):
     torch.manual_seed(0)
     model = run_config(recipe, write_npz(folder / "a.npz")).model.build().eval()
-    stir_(model, 0.3)
+    stir_(model, stir)
     return model
 
 
@@ -108,6 +108,24 @@ def test_plans_are_led_towards_what_their_reader_likes_and_a_seed_alone_decides_
     assert [seed for seed, _, _ in chosen] == seeds and not torch.allclose(images, plain, atol=1e-3)
     alone, _ = contested(planner, Contest(critic, 1, None, critic, 2e4), seeds, batch=1)
     torch.testing.assert_close(alone, images, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("recipe", ["text", "planned"])
+def test_pictures_are_led_towards_what_the_judge_likes_each_by_its_own_text(recipe, tmp_path):
+    model = built(recipe, tmp_path, 0.02)  # grey: what is black or white has no way to go
+    dark, seeds, texts = Critic(model.config.shape, 9.0), [3, 4, 5, 6], ["bright", "bright", "dark", "bright"]
+    dark.agreement = lambda x, said: torch.stack([x.mean((1, 2, 3)) * (-1 if t == "dark" else 1) for t in said], 1)
+    options = model.default_options().override({"steps": 4, "guidance": 1.0})
+    cond = Condition(tokens=model.tokens(texts))
+
+    def light(scale, batch=64):
+        contest = Contest(dark, 1, None, None, 0.0, scale)
+        parts = best_batches(model, contest, seeds, texts, options, cond, batch=batch)
+        return torch.cat([part.images for part in parts]).mean((1, 2, 3))
+
+    plain, led = light(0.0), light(10.0)
+    assert ((led - plain) * torch.tensor([1, 1, -1, 1]) > 0).all(), (plain, led)
+    torch.testing.assert_close(light(10.0, batch=1), led, atol=1e-3, rtol=0)
 
 
 def test_what_is_foreseen_is_the_plan_that_a_picture_of_that_seed_is_drawn_after(planner):

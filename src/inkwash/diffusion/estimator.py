@@ -261,10 +261,13 @@ class Estimator(Model, Sampler, Prompted):
             self._own = (version, *local_errors(self.denoiser(self.told(Condition(label=label), 16)), x, self.path))
         return self._own[1:]
 
-    def sample(self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None) -> Tensor:
+    def sample(
+        self, rng: Rng, cond: Condition, options: DiffusionOptions, on_step: OnStep | None = None, lead: Lead | None = None
+    ) -> Tensor:
+        """lead: what images are led towards while they are drawn."""
         self.refuse(options, cond)
         height, width = (None, None) if cond.image is None else cond.image.shape[-2:]
-        image = self.from_latent(self.latents(rng, cond, options, on_step))[..., :height, :width]
+        image = self.from_latent(self.latents(rng, cond, options, on_step, lead and lead.within(self.from_latent)))[..., :height, :width]
         if cond.mask is None:
             return image
         return cond.image + cond.mask * (image - cond.image)  # known pixels come back bit by bit
@@ -299,8 +302,7 @@ class Estimator(Model, Sampler, Prompted):
         features = getattr(getattr(self.plan, "autoencoder", None), "features", None)
         if features is None or cond.tokens is None:
             raise ConfigError("This model has no plan that a judge could read: model.plan is one among the features of an 'eye'.")
-        within = lead and Lead(lambda z: lead.fit(features(z)), lead.scale)
-        plans, _ = drawn(self.plan, rng, cond, options, None, 0, within)
+        plans, _ = drawn(self.plan, rng, cond, options, None, 0, lead and lead.within(features))
         return plans, features(plans)
 
     def walk(self, denoise: Denoiser, x: Tensor, grid: Grid, rng: Rng, options: DiffusionOptions, shares: dict | None, on_step) -> Tensor:

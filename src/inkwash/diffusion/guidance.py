@@ -29,10 +29,16 @@ def guided(both: Denoiser, scale: float, plain: Denoiser | None = None, interval
 
 
 class Lead(NamedTuple):
-    """What estimates are led towards. fit: (N, C, H, W) to (N,), how well each fits, which has a gradient. scale: how far they are led."""
+    """What estimates are led towards. fit: (N, C, H, W) to (N,), how well each fits, which has a gradient. scale: how far they are led.
+    start: the t from which on they are."""
 
     fit: Callable[[Tensor], Tensor]
     scale: float
+    start: float = 1.0
+
+    def within(self, image: Callable[[Tensor], Tensor]) -> "Lead":
+        """The same for what such images are made of."""
+        return self._replace(fit=lambda z: self.fit(image(z)))
 
 
 def led(denoise: Denoiser, lead: Lead, path: Path) -> Denoiser:
@@ -42,10 +48,11 @@ def led(denoise: Denoiser, lead: Lead, path: Path) -> Denoiser:
 
     def denoise_led(x: Tensor, t: float) -> Tensor:
         d, (_, a, s) = denoise(x, t), path.at(t)
+        if t > lead.start:
+            return d
         with torch.enable_grad():
-            at = d.detach().float().requires_grad_()
-            with torch.autocast(x.device.type, enabled=False):
-                (slope,) = torch.autograd.grad(lead.fit(at).sum(), at)
+            at = d.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(lead.fit(at).sum(), at)
         return d + lead.scale * s * s / (a * a + s * s) * slope.to(d)
 
     return denoise_led

@@ -15,6 +15,8 @@ from inkwash.core.rng import Rng, mix
 from inkwash.data import Dataset
 from inkwash.diffusion.guidance import Lead
 
+Leads = Callable[[slice], Lead]  # what rows are led towards
+
 
 def image_rng(seeds: Sequence[int], device: torch.device | str = "cpu") -> Rng:
     """The random streams of images with these seeds: an image depends on its own seed only."""
@@ -43,13 +45,15 @@ def draw(
     batch: int = 64,
     on_step: OnStep | None = None,
     cond: Condition | None = None,
+    lead: Leads | None = None,
 ) -> Tensor:
     """One image for each seed: (N, C, H, W) in [-1, 1] on the CPU. label: int64 (N,) or None. cond: what else they depend on, N rows.
+    lead: what a diffusion model's are led towards.
 
     on_step(done, total) counts solver steps over all batches.
     Raises ConfigError where the model does not sample, or not under this condition.
     """
-    parts = list(draw_batches(model, seeds, options, label, precision, batch, on_step, cond))
+    parts = list(draw_batches(model, seeds, options, label, precision, batch, on_step, cond, lead))
     return torch.cat(parts) if parts else torch.empty(0, *model.config.shape)
 
 
@@ -62,6 +66,7 @@ def draw_batches(
     batch: int = 64,
     on_step: OnStep | None = None,
     cond: Condition | None = None,
+    lead: Leads | None = None,
 ) -> Iterator[Tensor]:
     """`draw` batch by batch: memory does not grow with the number of images. Raises ConfigError as `draw` does, before the first."""
     if not isinstance(model, Sampler):
@@ -69,16 +74,23 @@ def draw_batches(
     given = replace(cond or Condition(), **({} if label is None else {"label": label}))
     model.check(given)
     model.refuse(options, given)
-    return _batches(model, seeds, options, given, precision, min(batch, model.at_once), on_step)
+    return _batches(model, seeds, options, given, precision, min(batch, model.at_once), on_step, lead)
 
 
 def _batches(
-    model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None, batch: int, on_step: OnStep | None
+    model: Model,
+    seeds: Sequence[int],
+    options: Options,
+    cond: Condition,
+    precision: Precision | None,
+    batch: int,
+    on_step: OnStep | None,
+    lead: Leads | None,
 ) -> Iterator[Tensor]:
     starts = range(0, len(seeds), batch)
     for i, start in enumerate(starts):
         rows = slice(start, start + batch)
-        yield _made(model, seeds[rows], options, cond[rows], precision, stage(on_step, i, len(starts)))
+        yield _made(model, seeds[rows], options, cond[rows], precision, stage(on_step, i, len(starts)), lead and lead(rows))
 
 
 @contextmanager
@@ -88,10 +100,17 @@ def _inferring(model: Model, precision: Precision | None) -> Iterator[None]:
 
 
 def _made(
-    model: Model, seeds: Sequence[int], options: Options, cond: Condition, precision: Precision | None, on_step: OnStep | None
+    model: Model,
+    seeds: Sequence[int],
+    options: Options,
+    cond: Condition,
+    precision: Precision | None,
+    on_step: OnStep | None,
+    lead: Lead | None,
 ) -> Tensor:
+    led = {"lead": lead} if lead else {}  # few models can be
     with _inferring(model, precision):
-        images = model.sample(image_rng(seeds, model.device), cond.to(model.device), options, on_step)
+        images = model.sample(image_rng(seeds, model.device), cond.to(model.device), options, on_step, **led)
     return images.float().cpu() if precision else images.cpu()
 
 
@@ -102,7 +121,7 @@ def foreseen(
     cond: Condition,
     precision: Precision | None = None,
     batch: int = 64,
-    lead: Callable[[slice], Lead] | None = None,
+    lead: Leads | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The plans that the images of these seeds are drawn after, (N, P, h, w), and what an eye is going to see in the images, as far as they
     tell: features (N, F, h, w). lead: what those of some rows are led towards."""

@@ -4,8 +4,9 @@ the best of several drawings is kept.
 Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: candidates are ranked by a contrastive model).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -17,11 +18,12 @@ from inkwash.core.device import Precision
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Doubt, Judge, Model, OnStep, Options, Seer
 from inkwash.diffusion.guidance import Lead
-from inkwash.inference.draw import draw, draw_batches, foreseen, stage
+from inkwash.inference.draw import Leads, draw, draw_batches, foreseen, stage
 from inkwash.metrics.features.base import to_rgb
 
 ROUND = 4  # drawings of a picture between two looks of a judge that may be content
 PLANS, PAINTED = 8, 4  # of a round in which plans are read first: how many, and how many of them are drawn after
+LATE = 0.8  # t from which on pictures are led: before, a judge sees nothing in them
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
 
 
@@ -94,13 +96,15 @@ def drawings(seed: int, of: int) -> list[int]:
 class Contest:
     """Of `of` drawings the judge keeps one. enough: it is content where it doubts no word by more nats than that, and no more is drawn;
     None: all are drawn. reader: reads the model's plans first, and only after the best of each round a picture is drawn. lead: how far
-    plans are led, while they are drawn, towards what it would read the text from; 0 for not at all."""
+    plans are led, while they are drawn, towards what it would read the text from, lead_pictures: how far pictures towards what the judge
+    would; 0 for not at all."""
 
     judge: Model
     of: int
     enough: float | None = None
     reader: Model | None = None
     lead: float = 0.0
+    lead_pictures: float = 0.0
 
     @property
     def round(self) -> int:
@@ -147,8 +151,8 @@ def best_batches(
     def promising(tries: list[list[int]], at: list[int]) -> tuple[list[list[int]], Tensor]:
         """The seeds of each row whose plans fit best, and those plans."""
         many, told = spread(tries, at)
-        texts = [prompts[row] for row, own in zip(at, tries) for _ in own]
-        plans, features = foreseen(model, many, options, told, precision, batch, _lead(contest, texts))
+        lead = _lead_plans(contest, [prompts[row] for row, own in zip(at, tries) for _ in own])
+        plans, features = foreseen(model, many, options, told, precision, batch, lead)
         scores = [foretold(contest.reader, group, prompts[row]) for row, group in zip(at, features.split(len(tries[0])))]
         best = [sorted(f.topk(min(PAINTED, len(f))).indices.tolist()) for f in scores]
         kept = [group[rows] for group, rows in zip(plans.split(len(tries[0])), best)]
@@ -157,8 +161,9 @@ def best_batches(
     def drawn(tries: list[list[int]], at: list[int], plans: Tensor | None, k: int) -> Tensor:
         """k: which round of all it is."""
         many, told = spread(tries, at)
-        told = replace(told, plan=plans)
-        return draw(model, many, options, None, precision, batch, stage(on_step, k, len(starts) * rounds), told)
+        told, counted = replace(told, plan=plans), stage(on_step, k, len(starts) * rounds)
+        lead = _lead_pictures(contest, [prompts[row] for row, own in zip(at, tries) for _ in own])
+        return draw(model, many, options, None, precision, batch, counted, told, lead)
 
     def parts() -> Iterator[Chosen]:
         for i, start in enumerate(starts):
@@ -178,12 +183,25 @@ def best_batches(
     return parts()
 
 
-def _lead(contest: Contest, texts: list[str]) -> Callable[[slice], Lead] | None:
+def _lead_plans(contest: Contest, texts: list[str]) -> Leads | None:
     """What plans for these texts are led towards."""
-    reader = _seer(contest.reader)
     if not contest.lead:
         return None
+    reader = _seer(contest.reader)
     return lambda rows: Lead(lambda features: reader.reads(features, texts[rows]), contest.lead)
+
+
+def _lead_pictures(contest: Contest, texts: list[str]) -> Leads | None:
+    """What pictures for these texts are led towards."""
+    judge = judge_of(contest.judge)
+
+    def fit(images: Tensor, own: list[str]) -> Tensor:
+        images, parts = as_judge_sees(judge, images), []
+        for text, group in groupby(range(len(own)), own.__getitem__):
+            parts.append(judge.agreement(images[list(group)], [text])[:, 0])
+        return torch.cat(parts)
+
+    return (lambda rows: Lead(lambda images: fit(images, texts[rows]), contest.lead_pictures, LATE)) if contest.lead_pictures else None
 
 
 def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:

@@ -36,6 +36,7 @@ class Advice(NamedTuple):
     enough: float | None = None
     reader: Path | None = None
     lead: float = 0.0
+    lead_pictures: float = 0.0
 
 
 class _AdviceFile(Config):
@@ -45,6 +46,7 @@ class _AdviceFile(Config):
     reader: str | None = None
     plans: bool = False  # the judge itself reads plans
     lead: float = Field(0.0, ge=0, allow_inf_nan=False)
+    lead_pictures: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 @dataclass
@@ -186,14 +188,22 @@ class Loaded:
         alike = len(set(prompts)) == 1  # read once
         cond = Condition(tokens=self.tokens(prompts[:1] if alike else prompts).expand(len(seeds), -1), label=labels)
         of = of or (DRAWINGS if judge else self.advised.of if self.advised else 1)
-        own = getattr(options, "size", None) in (None, tuple(self.model.config.shape[1:]))  # plans of other sizes are none that it can read
-        lead = self.advised.lead if self.advised and own else 0.0
-        if of == 1 and judge is None and not lead:
+        contest = self._contest(of, judge, options)
+        if contest is None:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
-        if judge is None and self.judge is None:
-            raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
-        contest = Contest(judge, of) if judge else Contest(self.judge, of, self.advised.enough, self.reader if own else None, lead)
         return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
+
+    def _contest(self, of: int, judge: Model | None, options: Options) -> Contest | None:
+        """Who chooses one of so many drawings; None where nobody looks at them. Raises ConfigError where there is no judge."""
+        own = getattr(options, "size", None) in (None, tuple(self.model.config.shape[1:]))  # plans of other sizes are none that it can read
+        leads = (self.advised.lead, self.advised.lead_pictures) if self.advised and own and not judge else (0.0, 0.0)
+        if of == 1 and not any(leads):
+            return None
+        if judge:
+            return Contest(judge, of)
+        if self.judge is None:
+            raise ConfigError(f"{self.name} has no judge to choose one of {of} drawings: name one.")
+        return Contest(self.judge, of, self.advised.enough, self.reader if own else None, *leads)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """int64 (N, L). Raises ConfigError for a model that reads no text, and for a prompt that is too long."""
@@ -263,7 +273,7 @@ def _advice(path: Path) -> Advice | None:
         return next((p for p in (path.parent / name, path.parent.parent / name) if p.exists()), Path(name))
 
     reader = told.reader or (told.model if told.plans else None)
-    return Advice(named(told.model), told.of, told.enough, reader and named(reader), told.lead)
+    return Advice(named(told.model), told.of, told.enough, reader and named(reader), told.lead, told.lead_pictures)
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Loaded:

@@ -31,16 +31,17 @@ export function plain(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** A button's name where its face is only a sign. */
-export function name(node, key) {
+/** The name of a button whose face is only a sign, or of a drawing. */
+export function name(node, key, values = {}) {
   node.dataset.name = key;
-  node.setAttribute("aria-label", t(key));
-  node.title = t(key);
+  node.dataset.named = JSON.stringify(values);
+  node.setAttribute("aria-label", t(key, values));
+  node.title = t(key, values);
 }
 
 export function translate(root = document) {
   for (const node of root.querySelectorAll("[data-t]")) say(node, node.dataset.t, JSON.parse(node.dataset.values || "{}"));
-  for (const node of root.querySelectorAll("[data-name]")) name(node, node.dataset.name);
+  for (const node of root.querySelectorAll("[data-name]")) name(node, node.dataset.name, JSON.parse(node.dataset.named || "{}"));
   for (const node of root.querySelectorAll("[data-hint]")) node.placeholder = t(node.dataset.hint);
 }
 

@@ -2,7 +2,7 @@
 
 import { blob, get, local, post } from "./api.js";
 import { Card, Cards } from "./cards.js";
-import { $, field, h, plain, report, say } from "./dom.js";
+import { $, field, h, name, plain, report, say } from "./dom.js";
 import { ended, pause } from "./jobs.js";
 import { t } from "./words.js";
 
@@ -74,7 +74,7 @@ class Lesson extends Card {
     if (!this.figure.value) return;
     const { picture, n, low, high, last, now } = plot(curve, this.figure.value);
     if (!n) return;
-    picture.setAttribute("aria-label", t("curve", { name: this.figure.value, n, value: short(now) }));
+    name(picture, "curve", { name: this.figure.value, n, value: short(now) });
     this.plot.replaceChildren(picture);
     this.axis.textContent = `${model}: ${short(now)}  (${short(low)} – ${short(high)}), ${last}`;
   }
