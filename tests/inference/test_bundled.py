@@ -40,7 +40,7 @@ def test_all_of_them_are_small_together():
 
 def test_who_reads_the_plans_of_a_drawing_sees_what_they_foresee():
     loaded = load("scenes-64", device="cpu", precision="fp32")
-    assert loaded.reader is not loaded.judge and loaded.judge_name == "caption-scenes"
+    assert loaded.reader is loaded.judge and loaded.judge_name == "caption-scenes"
     cond = Condition(tokens=loaded.tokens(["a red circle above a blue square"]))
     _, features = foreseen(loaded.model, [0], loaded.options(steps=2), cond)
     right, wrong = foretold(loaded.reader, features, "a red circle above a blue square"), foretold(loaded.reader, features, "a pink heart")
