@@ -191,7 +191,8 @@ class Loaded:
         contest = self._contest(of, judge, options)
         if contest is None:
             return _as_chosen(draw_batches(self.model, seeds, options, None, self.precision, batch, on_step, cond), seeds)
-        return best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
+        best = best_batches(self.model, contest, seeds, prompts, options, cond, self.precision, batch, on_step)
+        return best if of > 1 else (Chosen(part.images, part.seeds) for part in best)  # led, and chosen from nothing
 
     def _contest(self, of: int, judge: Model | None, options: Options) -> Contest | None:
         """Who chooses one of so many drawings; None where nobody looks at them. Raises ConfigError where there is no judge."""
