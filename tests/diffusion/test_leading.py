@@ -5,10 +5,13 @@ import torch
 
 from inkwash.core.batch import Batch, Condition
 from inkwash.core.errors import ConfigError
+from inkwash.core.files import save_model
+from inkwash.data import View, facts, open_source
 from inkwash.diffusion.grids import uniform
 from inkwash.diffusion.guidance import Lead, led
 from inkwash.diffusion.path import PATHS
 from inkwash.diffusion.solvers import ddim
+from inkwash.methods.autoencoder import AutoencoderConfig
 from inkwash.methods.captioner import CaptionerConfig
 from inkwash.methods.diffusion import DenoisingConfig, LatentConfig
 from inkwash.methods.eye import EyeConfig
@@ -17,6 +20,7 @@ from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import TokenizerConfig
 from inkwash.nn.unet import UNetConfig
 from inkwash.nn.writers import TransformerWriterConfig
+from inkwash.recipes.start import configure
 from inkwash.recipes.text import READING, text
 from tiny import batch_of, step_of, stir_
 
@@ -125,9 +129,6 @@ def test_a_plan_that_is_read_learns_what_its_reader_wants_to_read():
 
 
 def test_the_recipe_takes_a_captioner_as_the_teacher_of_a_plan_and_nothing_else(tmp_path):
-    from inkwash.data import facts, open_source
-    from inkwash.data.view import View
-
     data = "scenes?size=16&count=40&captions=1"
     config = text(data, facts(open_source(data), View()), start=PLAN, teacher=CAPTIONER)
     assert config.objective.reading == READING and config.objective.teacher == CAPTIONER
@@ -140,7 +141,15 @@ def test_the_recipe_takes_a_captioner_as_the_teacher_of_a_plan_and_nothing_else(
         DenoisingConfig(reading=1.0).build(built())
 
 
-def _autoencoder():
-    from inkwash.methods.autoencoder import AutoencoderConfig
+def test_only_an_objective_that_has_a_teacher_takes_its_weights(tmp_path):
+    for name, config in (("eye", PLAN.autoencoder), ("plan", PLAN), ("captioner", CAPTIONER)):
+        save_model(tmp_path / name, config, config.build().state_dict())
+    data = "scenes?size=16&count=40&captions=1"
+    planned = configure("plan", data, 1, start=tmp_path / "eye", teacher=tmp_path / "plan")
+    read = configure("text", data, 1, start=tmp_path / "plan", teacher=tmp_path / "captioner")
+    assert (planned.teacher, read.teacher) == (None, str(tmp_path / "captioner"))
+    assert (planned.objective.teacher, read.objective.teacher) == (None, CAPTIONER)
 
+
+def _autoencoder():
     return AutoencoderConfig(shape=(3, 8, 8), net=GridConfig(stride=4, width=8))

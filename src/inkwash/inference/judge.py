@@ -143,16 +143,15 @@ def best_batches(
     rows, rounds = max(1, batch // contest.round), -(-contest.of // contest.round)
     starts = range(0, len(seeds), rows)
 
-    def spread(tries: list[list[int]], at: list[int]) -> tuple[list[int], Condition]:
-        """Each row's seeds as one list, and what each of them depends on."""
+    def spread(tries: list[list[int]], at: list[int]) -> tuple[list[int], Condition, list[str]]:
+        """Each row's seeds as one list, what each of them depends on, and its prompt."""
         each = [row for row, own in zip(at, tries) for _ in own]
-        return [s for own in tries for s in own], cond.map(lambda t: t[each])
+        return [s for own in tries for s in own], cond.map(lambda t: t[each]), [prompts[row] for row in each]
 
     def promising(tries: list[list[int]], at: list[int]) -> tuple[list[list[int]], Tensor]:
         """The seeds of each row whose plans fit best, and those plans."""
-        many, told = spread(tries, at)
-        lead = _lead_plans(contest, [prompts[row] for row, own in zip(at, tries) for _ in own])
-        plans, features = foreseen(model, many, options, told, precision, batch, lead)
+        many, told, texts = spread(tries, at)
+        plans, features = foreseen(model, many, options, told, precision, batch, _lead_plans(contest, texts))
         scores = [foretold(contest.reader, group, prompts[row]) for row, group in zip(at, features.split(len(tries[0])))]
         best = [sorted(f.topk(min(PAINTED, len(f))).indices.tolist()) for f in scores]
         kept = [group[rows] for group, rows in zip(plans.split(len(tries[0])), best)]
@@ -160,10 +159,9 @@ def best_batches(
 
     def drawn(tries: list[list[int]], at: list[int], plans: Tensor | None, k: int) -> Tensor:
         """k: which round of all it is."""
-        many, told = spread(tries, at)
+        many, told, texts = spread(tries, at)
         told, counted = replace(told, plan=plans), stage(on_step, k, len(starts) * rounds)
-        lead = _lead_pictures(contest, [prompts[row] for row, own in zip(at, tries) for _ in own])
-        return draw(model, many, options, None, precision, batch, counted, told, lead)
+        return draw(model, many, options, None, precision, batch, counted, told, _lead_pictures(contest, texts))
 
     def parts() -> Iterator[Chosen]:
         for i, start in enumerate(starts):
@@ -193,6 +191,8 @@ def _lead_plans(contest: Contest, texts: list[str]) -> Leads | None:
 
 def _lead_pictures(contest: Contest, texts: list[str]) -> Leads | None:
     """What pictures for these texts are led towards."""
+    if not contest.lead_pictures:
+        return None
     judge = judge_of(contest.judge)
 
     def fit(images: Tensor, own: list[str]) -> Tensor:
@@ -201,7 +201,7 @@ def _lead_pictures(contest: Contest, texts: list[str]) -> Leads | None:
             parts.append(judge.agreement(images[list(group)], [text])[:, 0])
         return torch.cat(parts)
 
-    return (lambda rows: Lead(lambda images: fit(images, texts[rows]), contest.lead_pictures, LATE)) if contest.lead_pictures else None
+    return lambda rows: Lead(lambda images: fit(images, texts[rows]), contest.lead_pictures, LATE)
 
 
 def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:

@@ -118,14 +118,25 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         return self.foretold(self.eye(x), texts)
 
     def reads(self, features: Tensor, texts: Sequence[str]) -> Tensor:
-        if features.shape[1:] != (self.config.d, *self.grid):
-            raise ConfigError(f"This judge's eye sees {self.config.d} features in {self.grid} places, not {tuple(features.shape[1:])}.")
-        alike = len(set(texts)) == 1  # cut into tokens once
-        tokens = self.tokenizer.batch(texts[:1] if alike else texts).to(features.device).expand(len(features), -1)
-        languages = torch.tensor([language_of(text) for text in texts], device=features.device)
-        scores, _ = self.scores_at(self.placed(features), tokens, languages)
+        self._check(features)
+        return self._likely(self.placed(features), texts[:1] if len(set(texts)) == 1 else texts)
+
+    def foretold(self, features: Tensor, texts: Sequence[str]) -> Tensor:
+        self._check(features)
+        places = self.placed(features)
+        return torch.stack([self._likely(places, [text]) for text in texts], 1)
+
+    def _likely(self, places: Tensor, texts: Sequence[str]) -> Tensor:
+        """log p of each row's text, or of one for all, given places (N, P, D): (N,)."""
+        tokens = self.tokenizer.batch(texts).to(places.device).expand(len(places), -1)
+        languages = torch.tensor([language_of(text) for text in texts], device=places.device).expand(len(places))
+        scores, _ = self.scores_at(places, tokens, languages)
         nats = F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), ignore_index=PAD, reduction="none")
         return -nats.view(tokens.shape).sum(1)
+
+    def _check(self, features: Tensor) -> None:
+        if features.shape[1:] != (self.config.d, *self.grid):
+            raise ConfigError(f"This judge's eye sees {self.config.d} features in {self.grid} places, not {tuple(features.shape[1:])}.")
 
     def doubt(self, x: Tensor, text: str) -> Doubt:
         """Words that it would rather say of pictures of nothing too are its habits of speech, and no doubts."""

@@ -279,7 +279,7 @@ class Denoising(Objective):
         if config.reading and not (config.teacher and reader and hasattr(getattr(model, "autoencoder", None), "features")):
             raise ConfigError("objective.reading is for a plan among the features of an 'eye', by a captioner: text --from --teacher.")
         self.planning = self._planning() if config.planning else None
-        self.teacher = self._reader(config.teacher) if config.reading else None
+        self.teacher = self._reader(config.teacher) if config.teacher else None
         self.sketching = 0.0 if getattr(model.config, "lora", 0) else config.sketching  # beside thin matrices nothing is learnt
 
     def phases(self) -> list[Phase]:
@@ -313,7 +313,7 @@ class Denoising(Objective):
         if share is not None:
             bits = self.bound(x0, x, out.detach(), share, t).mean()
             loss, parts["vlb"] = mse + self.config.vlb * bits, bits.detach()
-        if self.teacher:
+        if self.config.reading:
             d = clean(model.config.prediction, x, out, a, s, model.config.data_std)
             nats = self.read(d, cond, told.heard & (t > READ_FROM) & (t < READ_UNTIL))
             loss, parts["reading"] = loss + self.config.reading * nats, nats.detach()

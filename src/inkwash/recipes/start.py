@@ -70,7 +70,7 @@ def configure(
         settings = {k: v for k, v in found.items() if k.removeprefix("data.") not in config.data.model_fields_set} | settings
     if start is not None:
         settings.setdefault("start", str(start))
-    if teacher is not None and "teacher" in type(config.objective).model_fields:
+    if teacher is not None and getattr(config.objective, "teacher", None) is not None:
         settings.setdefault("teacher", str(teacher))
     if plan is not None:
         settings.setdefault("plan", str(plan))
