@@ -9,6 +9,7 @@ from inkwash.inference.draw import draw
 from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.diffusion import DenoisingConfig, LatentConfig
 from inkwash.methods.vae import VAEConfig
+from inkwash.nn.critics import AdversaryConfig, PatchConfig
 from inkwash.nn.grid_coder import GridConfig
 from inkwash.nn.tokenizer import TokenizerConfig
 from inkwash.nn.unet import UNetConfig
@@ -100,6 +101,36 @@ def test_latents_may_have_to_tell_the_caption(coder):
     assert objective.loss("main", silent, step_of(4))[1]["telling"] == 0
     with pytest.raises(ConfigError, match="choose"):
         ReconstructionConfig(telling=0.5, decoder_only=True).build(coder)
+
+
+def test_a_critic_of_patches_is_fooled_by_the_decoder_alone_where_latents_stay(coder):
+    config = ReconstructionConfig(decoder_only=True, adversary=AdversaryConfig(weight=0.5, critic=PatchConfig(width=4, levels=1)))
+    objective, x = config.build(coder), images(4)
+    phases = {phase.name: {id(p) for p in phase.parameters()} for phase in objective.phases()}
+    critic, decoder = ({id(p) for p in part.parameters()} for part in (objective.adversary.critic, coder.decoder))
+    assert phases == {"critic": critic, "penalty": critic, "generator": decoder}
+    objective.loss("critic", batch_of(x), step_of(4))[0].backward()
+    assert all(p.grad is None for p in coder.parameters()) and any(p.grad is not None for p in objective.adversary.critic.parameters())
+    assert objective.loss("penalty", batch_of(x), step_of(4))[1]["square"] > 0
+    loss, parts = objective.loss("generator", batch_of(x), step_of(4))
+    plain, _ = ReconstructionConfig(decoder_only=True).build(coder).loss("main", batch_of(x), step_of(4))
+    torch.testing.assert_close(loss, plain + parts["fooled"])
+    assert set(objective.validate(batch_of(x), step_of(4))) == {"error", "kl"}
+    with pytest.raises(ConfigError, match="choose"):
+        config.model_copy(update={"telling": 0.5, "decoder_only": False}).build(coder)
+
+
+def test_what_is_decoded_may_have_noise_of_the_latents_own_spread(coder):
+    mean, log_var = coder.posterior(images(512))
+    coder.centre.copy_(mean.mean((0, 2, 3))[:, None, None].detach() + 3)  # latents far from their own centre, to see them move there
+    coder.power.fill_(4.0)
+    decoded = []
+    coder.picture = lambda z: decoded.append(z) or z
+    ReconstructionConfig(kl=0, noise=0.5).build(coder)._made(mean, log_var, step_of(512))
+    away = decoded[0] - mean
+    torch.testing.assert_close(away.mean((0, 2, 3)), torch.full((3,), 0.25 * 3), atol=0.1, rtol=0)  # a quarter of the way, on average
+    left = away - 3 * (away / 3).mean((1, 2, 3), keepdim=True)
+    assert left.square().mean().item() == pytest.approx(4 * 0.5**2 / 3, rel=0.15)  # E t^2 = .5^2 / 3 of their power
 
 
 def test_diffusion_happens_among_latents_and_leaves_the_autoencoder_alone(latent):

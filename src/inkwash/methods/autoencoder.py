@@ -6,6 +6,9 @@ With kl = 0 this is the plain auto-encoder. It draws nothing: its latents lie an
 keeps them smooth and in one place (reference 2), so that a diffusion model can learn where they lie
 (`inkwash train latent-diffusion --from RUN`). With the whole of log p(x|z) and kl = 1 it would be a VAE (`vae.py`).
 
+Squared error answers doubt with a mean, which is a blur: a critic of patches beside it (reference 2) makes the decoder decide. And latents
+that a diffusion model drew are never quite such as the encoder makes: a decoder that learns from noisy ones mends them (reference 4).
+
 Latents go out centred, each channel by itself, and of unit spread over all channels together: a channel that the divergence has silenced
 stays small, and a diffusion model does not learn what the decoder does not heed. The averages are kept while learning.
 
@@ -14,9 +17,11 @@ that draws from text has less to find out (reference 3 does it with the features
 
 References: 1. Hinton and Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks. 2. Rombach et al. 2022,
 High-Resolution Image Synthesis with Latent Diffusion Models, section 3.1 (KL-reg.). 3. Yao, Yang and Wang 2025, Reconstruction vs.
-Generation: Taming Optimization Dilemma in Latent Diffusion Models.
+Generation: Taming Optimization Dilemma in Latent Diffusion Models. 4. Zheng et al. 2025, Diffusion Transformers with Representation
+Autoencoders (section 4.3, noise-augmented decoding).
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -28,6 +33,7 @@ from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Autoencoder, Model
 from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
+from inkwash.nn.critics import AdversaryConfig, patch_watch
 from inkwash.nn.grid_coder import GridConfig, GridDecoder, GridEncoder
 from inkwash.nn.layers import full, positions
 from inkwash.nn.telling import Telling
@@ -83,7 +89,8 @@ class GridAutoencoder(Model, Autoencoder):
 class ReconstructionConfig(ObjectiveConfig):
     """kl: weight of the divergence, in nats a pixel; 0 for a plain auto-encoder without noise.
 
-    decoder_only: latents stay what they are, and only what is made of them gets better: for models that draw among them already.
+    decoder_only: latents stay what they are, and only what is made of them gets better: for models that draw among them already. adversary:
+    a critic beside the squared error. noise: what is decoded has noise of up to this share.
     telling: weight of a second task, to tell a picture's caption from its latents (`nn/telling.py`); nats a token, 0 for none. through: the
     noise they are seen through then, up to this share, as a diffusion model sees them early; tokenizer: of the captions.
     """
@@ -91,6 +98,8 @@ class ReconstructionConfig(ObjectiveConfig):
     kind: Literal["reconstruction"] = "reconstruction"
     kl: float = Field(1e-4, ge=0)
     decoder_only: bool = False
+    adversary: AdversaryConfig | None = None
+    noise: float = Field(0.0, ge=0, lt=1)
     telling: float = Field(0.0, ge=0)
     through: float = Field(0.5, ge=0, lt=1)
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -110,10 +119,15 @@ class Reconstruction(Objective):
             raise ConfigError("Latents that stay what they are learn to tell nothing: choose objective.telling or objective.decoder_only.")
         self.telling = Telling(WIDTH, config.tokenizer, WIDTH) if config.telling else None
         self.seen = nn.Linear(model.config.latent, WIDTH) if config.telling else None
+        if config.adversary and config.telling:
+            raise ConfigError("A critic comes after latents have learnt to tell: choose objective.telling or objective.adversary.")
+        self.adversary = config.adversary.build(model.config.shape[0]) if config.adversary else None
 
     def phases(self) -> list[Phase]:
-        telling = [self.telling, self.seen] if self.telling else []
-        return [Phase("main", (self.model.decoder if self.config.decoder_only else self.model, *telling))]
+        learns = self.model.decoder if self.config.decoder_only else self.model
+        if self.adversary:
+            return self.adversary.phases(learns)
+        return [Phase("main", (learns, *([self.telling, self.seen] if self.telling else [])))]
 
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
@@ -121,6 +135,12 @@ class Reconstruction(Objective):
             refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        if phase == "penalty":
+            return self.adversary.penalty(batch.image)
+        if phase == "critic":
+            with torch.no_grad():
+                made = self._made(*self.model.posterior(batch.image), step)
+            return self.adversary.judge(batch.image, made)
         mean, log_var = self.model.posterior(batch.image)
         if not self.config.decoder_only:
             self._measure(mean.detach(), step)
@@ -149,17 +169,34 @@ class Reconstruction(Objective):
         model.centre.lerp_(centre, 1 - keep)
         model.power.lerp_(power.clamp(min=1e-6).expand_as(model.power), 1 - keep)
 
+    def _made(self, mean: Tensor, log_var: Tensor, step: Step) -> Tensor:
+        """The picture again, (N, C, H, W), from latents as they are drawn."""
+        z = mean + (log_var / 2).exp() * step.rng.normal(*mean.shape[1:]) if self.config.kl else mean
+        if self.config.noise:
+            spread, t = self.model.power.sqrt(), self.config.noise * step.rng.uniform().to(z)[:, None, None, None]
+            z = z + t * (self.model.centre - z + spread * step.rng.normal(*z.shape[1:]))
+        return self.model.picture(z)
+
     def _error(self, x: Tensor, mean: Tensor, log_var: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).flatten(1).sum(1).mean() / x[0].numel()
-        z = mean + (log_var / 2).exp() * step.rng.normal(*mean.shape[1:]) if self.config.kl else mean
-        error = (self.model.picture(z) - x).square().mean()
+        made = self._made(mean, log_var, step)
+        error = (made - x).square().mean()
         loss = error + self.config.kl * kl if self.config.kl else error
-        return loss, {"error": error.detach(), "kl": kl.detach()}
+        parts = {"error": error.detach(), "kl": kl.detach()}
+        if self.adversary:
+            fooled = self.adversary.fooled(x, made)
+            loss, parts["fooled"] = loss + fooled, fooled.detach()
+        return loss, parts
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         loss, parts = self._error(batch.image, *self.model.posterior(batch.image), step)
+        if self.adversary:  # what the critic of the day thinks is no figure to choose by, nor is the error, which blurs
+            return {name: parts[name] for name in ("error", "kl")}
         return {"loss": loss, **parts}
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         return [batch.image, self.model.reconstruct(batch.image, batch.cond)]
+
+    def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
+        return patch_watch(figures, progress)
