@@ -1,5 +1,6 @@
 """Small data, small models and small runs for the tests. Nothing here asserts."""
 
+import json
 import os
 import signal
 import socket
@@ -31,8 +32,9 @@ FITTED = ("eye", "gmm", "hmm")  # kinds that are fitted at once, and have no ste
 CLIPS = ("sequence",)  # kinds that learn from clips, and how their recipes' names begin
 CAPTIONED = (  # kinds and recipes that learn from captions
     *("text", "told-autoencoder", "clip", "caption", "captioner", "caption-lstm", "dalle", "text-lstm", "eye", "plan", "planned"),
+    *("layout", "arranged"),
 )
-READING = ("text", "planned")  # of kinds that are there already, but told by captions; "planned" draws after a plan
+READING = ("text", "planned", "arranged")  # of kinds there already, but told by captions; two draw after a plan, one of them of boxes
 KINDS = [*sorted(set(MODELS) - set(FITTED)), *READING]
 TAUGHT_BY = {
     "captioner": "caption",
@@ -57,7 +59,7 @@ BEGUN = {
     "plan": "eye",
     "latent-diffusion": "autoencoder",
 }
-LED = {"plan": "text"}  # recipes with a teacher of another kind, and of which recipe
+LED = {"plan": "text", "layout": "text"}  # recipes with a teacher of another kind, and of which recipe
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 
@@ -115,7 +117,7 @@ def clips_of(source: str, frames: int = 4) -> str:
 
 
 def captioned(source: str) -> str:
-    """A folder of an .npz's images with captions, beside it; anything else as it is."""
+    """A folder of an .npz's images with captions and boxes, beside it; anything else as it is."""
     place = Path(source).with_suffix(".captioned")
     if not source.endswith(".npz") or place.exists():
         return str(place) if place.exists() else source
@@ -127,6 +129,8 @@ def captioned(source: str) -> str:
             Image.fromarray(image.squeeze()).save(place / split / f"{i:02d}.png")
             rows += [f"{split}/{i:02d}.png,{text},{split}" for text in (f"a picture number {i % 5}", f"第{i % 5}张图")]
     (place / "metadata.csv").write_text("\n".join(rows))
+    files, objects = sorted({row.split(",")[0] for row in rows[1:]}), {"bbox": [[1, 2, 3, 4], [0, 1, 4, 4]], "categories": ["a dot", "点"]}
+    (place / "metadata.jsonl").write_text("\n".join(json.dumps({"file_name": file, "objects": objects}) for file in files))
     return str(place)
 
 
@@ -136,6 +140,8 @@ def recipe_config(kind: str, source: str, known: Facts) -> RunConfig:
     if kind == "planned":
         config = find("text")(source, known, plan=recipe_config("plan", source, known).model)
         return config.override({"objective.planning": 1.0})  # so that all of it learns
+    if kind == "arranged":
+        return find("text")(source, known, plan=recipe_config("layout", source, known).model)
     more = {role: recipe_config(of[name], source, known).model for role, of in (("start", BEGUN), ("teacher", LED)) if name in of}
     return find(name)(source, known, **more)
 

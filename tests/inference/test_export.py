@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from inkwash.core.batch import Condition
 from inkwash.core.errors import ConfigError
-from inkwash.diffusion.estimator import Told
+from inkwash.diffusion.told import Told
 from inkwash.inference.export import export_onnx
 from inkwash.inference.load import Loaded
 from tiny import make_trainer, run_config, write_npz

@@ -30,7 +30,7 @@ from tiny import (
 )
 
 SHAPES = [(1, 8, 8), (3, 12, 10), (4, 7, 13), (3, 5, 9)]
-DRAW_NOTHING = ("clip", "captioner", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
+DRAW_NOTHING = ("clip", "captioner", "layout", "upscaler", "pixel-upscaler", "translator", "vqvae", "autoencoder", *CLIPS)  # from noise
 SAMPLERS = [kind for kind in KINDS if kind not in DRAW_NOTHING]
 STIR = 0.05  # moves every weight off its start, zero for the last layer of a block
 FEW = {"rbm": {"sweeps": 50}}  # what drawing takes, where it is a thousand times the same
@@ -241,11 +241,11 @@ class TestSampling:
         if kind == "dalle":  # keeps what its layers have computed: all codes cost about as much as one pass
             assert t.model.evaluations(t.model.Options()) == 1
             return
-        named = {"text-lstm": "eye", **dict.fromkeys(("diffusion", "latent", "autoregressive", "codes", "planned"), "net")}
+        named = {"text-lstm": "eye", **dict.fromkeys(("diffusion", "latent", "autoregressive", "codes", "planned", "arranged"), "net")}
         root = getattr(t.model, named.get(kind, "decoder"), next(iter(t.model.children())))
         options = {"naive": True} if kind in ("autoregressive", "codes") else {}  # the other way never calls the network as a whole
         calls = []
-        for net in [root, *([t.model.plan.net] if getattr(t.model, "plan", None) else [])]:
+        for net in [root, *([t.model.plan.net] if kind == "planned" else [])]:
             net.register_forward_hook(lambda m, i, o: calls.append(len(o)))
         images(t.model, n=2, **options)
         assert sum(calls) == 2 * t.model.evaluations(few(t.model, **options))
@@ -284,7 +284,7 @@ class TestGradients:
         t.clock.step = 2  # of 4: weights that rise from zero have risen
         for phase in t.phases:
             seen |= {n for n, g in named_gradients(t, phase, t.loader.batch_at(0)).items() if g.abs().max() > 0}
-        frozen = ("model.autoencoder.", "model.plan.autoencoder.")
+        frozen = ("model.autoencoder.", "model.plan.autoencoder.", *(["model.plan."] if kind == "arranged" else []))
         assert {n for n in t.names.values() if n.startswith("model.") and not n.startswith(frozen)} <= seen
 
     def test_the_penalty_alone_leaves_no_phase_without_gradient(self, kind, source):

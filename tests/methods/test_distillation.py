@@ -7,9 +7,9 @@ from torch import nn
 from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
-from inkwash.diffusion.estimator import Told
 from inkwash.diffusion.grids import GRIDS
 from inkwash.diffusion.path import PATHS
+from inkwash.diffusion.told import Told
 from inkwash.methods.diffusion import StudentConfig, StudentOptions
 from inkwash.methods.distillation import Distillation, DistillationConfig
 from inkwash.nn.text import TextConfig

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from inkwash.core.boxes import Box
 from inkwash.core.rng import Rng
 
 CONDITION_FIELDS = ("label", "tokens", "image", "mask", "style", "plan")
@@ -52,7 +53,7 @@ class Batch:
     """Rows of data. image: float (N, C, H, W) in [-1, 1], clips (N, F, C, H, W). text: N tuples of raw strings, or None.
 
     index: int64 (N,), each row's position in the whole run (not in the data set): what random draws are keyed by. latent: what the model's
-    frozen encoder makes of the images, (N, ...), where that was worked out before.
+    frozen encoder makes of the images, (N, ...), where that was worked out before. boxes: where things are in each row, or None.
     """
 
     image: Tensor
@@ -60,19 +61,20 @@ class Batch:
     index: Tensor
     text: list[tuple[str, ...]] | None = None
     latent: Tensor | None = None
+    boxes: list[tuple[Box, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.image)
 
     def __getitem__(self, rows: slice | list[int]) -> "Batch":
         chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
-        text = None if self.text is None else [self.text[i] for i in chosen]
+        text, boxes = (None if each is None else [each[i] for i in chosen] for each in (self.text, self.boxes))
         latent = None if self.latent is None else self.latent[rows]
-        return Batch(self.image[rows], self.cond[rows], self.index[rows], text, latent)
+        return Batch(self.image[rows], self.cond[rows], self.index[rows], text, latent, boxes)
 
     def to(self, device: torch.device | str) -> "Batch":
         latent = None if self.latent is None else self.latent.to(device)
-        return Batch(self.image.to(device), self.cond.to(device), self.index, self.text, latent)
+        return Batch(self.image.to(device), self.cond.to(device), self.index, self.text, latent, self.boxes)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.batch import Batch, Condition
+from inkwash.core.boxes import Box
 from inkwash.core.config import Config, ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.rng import Rng
@@ -240,6 +241,14 @@ class Encoding(ABC):
     def latent(self, batch: Batch) -> Tensor:
         """(N, ...) of a batch."""
         return self.to_latent(batch.image) if batch.latent is None else batch.latent
+
+
+class Arranger(ABC):
+    """A model that tells from a text which things shall be where."""
+
+    @abstractmethod
+    def arrange(self, rng: Rng, tokens: Tensor) -> list[tuple[Box, ...]]:
+        """Boxes for each row of tokens, int64 (N, L), the nearest first. A row depends on its key and its text alone."""
 
 
 class Codes(ABC):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.boxes import Box
 from inkwash.core.cache import keep, recall
 from inkwash.core.errors import DataError
 from inkwash.data.source import Record, Source
@@ -35,6 +36,7 @@ class Rows:
     images: Tensor | list[np.ndarray]
     labels: Tensor | None
     text: list[tuple[str, ...]] | None
+    boxes: list[tuple[Box, ...]] | None = None
 
 
 class Pending:
@@ -46,6 +48,14 @@ class Pending:
     def cancel(self) -> None:
         for future in self._futures:
             future.cancel()
+
+
+def _to_bytes(rows: list) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(rows).encode()), dtype=torch.uint8)
+
+
+def _from_bytes(kept: Tensor) -> list:
+    return json.loads(kept.numpy().tobytes())
 
 
 class Dataset:
@@ -75,6 +85,7 @@ class Dataset:
         self._images: Tensor | list[np.ndarray] | None = None
         self._labels: Tensor | None = None
         self._text: list[tuple[str, ...]] | None = None
+        self._boxes: list[tuple[Box, ...]] | None = None
         self._count = len(source)
         sizes = self._tally.sizes(64)
         small = np.mean([h * w for h, w in sizes]) < _SMALL
@@ -83,7 +94,7 @@ class Dataset:
         if self.in_memory:
             self._tally.tried = self._count
             key = self.fingerprint() if source.slow and not self.view.cuts else None
-            if not ((key and self._recall(key)) or self._take_arrays(found)):
+            if not ((key and self._recall(key, found.boxed)) or self._take_arrays(found)):
                 self._decode(found, on_progress or (lambda done, total: None))
                 if key:
                     self._keep(key)
@@ -140,15 +151,21 @@ class Dataset:
     def _gather(self, which: Tensor) -> Rows:
         ragged = isinstance(self._images, list)
         images = [self._images[i] for i in which.tolist()] if ragged else self._images[which]
-        text = [self._text[i] for i in which.tolist()] if self._text is not None else None
-        return Rows(images, None if self._labels is None else self._labels[which], text)
+        text, boxes = (None if each is None else [each[i] for i in which.tolist()] for each in (self._text, self._boxes))
+        return Rows(images, None if self._labels is None else self._labels[which], text, boxes)
 
     def _collect(self, records: list[Record]) -> Rows:
         images = [r.image for r in records]
         if not self.view.cuts:
             images = torch.from_numpy(np.stack(images))
         labels = self._with_null([-1 if r.label is None else r.label for r in records]) if self.classes else None
-        return Rows(images, labels, [r.text for r in records] if self.facts.captions else None)
+        text, boxes = ([getattr(r, name) for r in records] if there else None for name, there in self._told(self.facts))
+        return Rows(images, labels, text, boxes)
+
+    @staticmethod
+    def _told(found: Facts) -> tuple[tuple[str, bool], tuple[str, bool]]:
+        """What records may tell beside a label, and whether these do. Boxes are those of whole pictures."""
+        return ("text", found.captions), ("boxes", found.boxed)
 
     def _with_null(self, labels: Sequence[int] | np.ndarray) -> Tensor:
         labels = torch.as_tensor(labels, dtype=torch.int64)
@@ -176,7 +193,7 @@ class Dataset:
         total = len(self.source)
         shape = (*((found.frames,) if found.frames else ()), self._planes(found), *self.view.size)
         images = [None] * total if self.view.cuts else np.empty((total, *shape), np.uint8)
-        labels, text, good = np.full(total, -1), [()] * total, np.zeros(total, bool)
+        labels, text, boxes, good = np.full(total, -1), [()] * total, [()] * total, np.zeros(total, bool)
 
         def work(start: int) -> int:
             stop = min(total, start + _CHUNK)
@@ -187,7 +204,8 @@ class Dataset:
                     self._tally.report(i, error)
                     continue
                 images[i] = self.view.prepare(record.image)
-                labels[i], text[i], good[i] = -1 if record.label is None else record.label, record.text, True
+                labels[i], good[i] = -1 if record.label is None else record.label, True
+                text[i], boxes[i] = record.text, record.boxes
             return stop - start
 
         done = 0
@@ -205,23 +223,24 @@ class Dataset:
         else:
             self._images = torch.from_numpy(images if len(kept) == total else images[kept])
         self._labels = self._with_null(labels[kept]) if self.classes else None
-        self._text = [text[i] for i in kept] if found.captions else None
+        told = dict(self._told(found))
+        self._text, self._boxes = ([each[i] for i in kept] if told[n] else None for n, each in (("text", text), ("boxes", boxes)))
         self._count = len(kept)
 
-    def _recall(self, key: str) -> bool:
-        """Whether it had been kept on disk, and was taken."""
+    def _recall(self, key: str, boxed: bool) -> bool:
+        """Whether it had been kept on disk, with boxes where there are any, and was taken."""
         known = recall("images", key)
-        if known is None:
+        if known is None or (boxed and "boxes" not in known):
             return False
         self._images, self._labels = known["images"], known.get("labels")
-        self._text = [tuple(row) for row in json.loads(known["text"].numpy().tobytes())] if "text" in known else None
+        self._text = [tuple(row) for row in _from_bytes(known["text"])] if "text" in known else None
+        self._boxes = [tuple(Box(*b) for b in row) for row in _from_bytes(known["boxes"])] if boxed else None
         self._count = len(self._images)
         return True
 
     def _keep(self, key: str) -> None:
         tensors = {"images": self._images} | ({} if self._labels is None else {"labels": self._labels})
-        if self._text:
-            tensors["text"] = torch.frombuffer(bytearray(json.dumps(self._text).encode()), dtype=torch.uint8)
+        tensors |= {name: _to_bytes(rows) for name, rows in (("text", self._text), ("boxes", self._boxes)) if rows}
         keep("images", key, tensors, self.source.name)
 
     def _read(self, i: int) -> Record:

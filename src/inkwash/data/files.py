@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from inkwash.core.boxes import Box
 from inkwash.core.errors import ConfigError, DataError, nearest
 from inkwash.data import splits
 from inkwash.data.decode import SUFFIXES, decode, probe
@@ -54,7 +55,7 @@ class FilesSource(Source):
         self.classes = layout.classes
         self.files = [layout.names[i] for i in chosen]
         self._labels = None if layout.labels is None else layout.labels[chosen]
-        self._captions = layout.captions
+        self._captions, self._objects = layout.captions, layout.objects
         self._options = f"{self.split} {labels} {group} {frames}"
 
     def __len__(self) -> int:
@@ -78,7 +79,12 @@ class FilesSource(Source):
         name = self._where(file)
         image = decode(self._store.read(file), name, self.frames, least)
         label = None if self._labels is None or self._labels[i] < 0 else int(self._labels[i])
-        return Record(image, label, self.text(i), name)
+        return Record(image, label, self.text(i), name, self.boxes(i))
+
+    def boxes(self, i: int) -> tuple[Box, ...]:
+        """Where things are in the i-th picture, as the metadata tell. Raises DataError where they make no sense."""
+        told = self._objects.get(self.files[i])
+        return () if told is None else boxes_of(told, self.shape(i)[-3:-1], self._where(self.files[i]))
 
     def text(self, i: int) -> tuple[str, ...]:
         captions = self._captions.get(self.files[i], ())
@@ -103,7 +109,8 @@ class FilesSource(Source):
 
 @dataclass
 class Layout:
-    """What names tell: images and, by position, their split, class and shortened name; captions by image, or how to read them."""
+    """What names tell: images and, by position, their split, class and shortened name; captions by image, or how to read them;
+    what is told of the objects in it."""
 
     names: list[str]
     short: list[str]
@@ -111,6 +118,7 @@ class Layout:
     labels: np.ndarray | None = None  # int64 (N,), -1 = none
     classes: tuple[str, ...] = ()
     captions: dict[str, tuple[str, ...] | Callable[[], tuple[str, ...]]] = field(default_factory=dict)
+    objects: dict[str, Any] = field(default_factory=dict)
 
 
 def read_layout(store: Store, folders: str = "top") -> Layout:
@@ -132,6 +140,7 @@ def read_layout(store: Store, folders: str = "top") -> Layout:
     beside = _Beside(store)
     layout.captions = {n: beside.captions(n) for n in images if beside.has_text(n)}
     layout.captions |= {n: tuple(row["text"]) for n, row in table.items() if row["text"]}
+    layout.objects = {n: row["objects"] for n, row in table.items() if "objects" in row}
     values = [table.get(n, {}).get("label") for n in images] if table else []
     if not any(v is not None for v in values):
         values = beside.labels(images)
@@ -176,7 +185,7 @@ def _named_splits(parts: list[list[str]], shards: int) -> tuple[int, list[str] |
 
 
 def _read_tables(store: Store, images: list[str]) -> dict[str, dict]:
-    """Rows of every metadata.csv and metadata.jsonl, by image: text (a list), label and split where there are such columns."""
+    """Rows of every metadata.csv and metadata.jsonl, by image: text (a list), label, split and objects where there are such."""
     known, table, missing = set(images), {}, 0
     for name in store.names:
         if basename(name).lower() not in ("metadata.csv", "metadata.jsonl"):
@@ -188,7 +197,7 @@ def _read_tables(store: Store, images: list[str]) -> dict[str, dict]:
                 continue
             entry = table.setdefault(file, {"text": []})
             entry["text"] += _strings(row.get("text", row.get("caption")))
-            entry |= {k: row[k] for k in ("label", "split") if row.get(k) not in (None, "")}
+            entry |= {k: row[k] for k in ("label", "split", "objects") if row.get(k) not in (None, "")}
     if missing and not table:
         raise DataError(f"No file_name in the metadata of {store.path} is the name of one of its images, such as {images[0]}.")
     return table
@@ -207,6 +216,19 @@ def _rows(data: bytes, name: str) -> list[dict]:
         if not isinstance(row, dict) or not row.get("file_name"):
             raise DataError(f"Row {i + 1} of {name} has no file_name; the columns are file_name and text, or label and split.")
     return rows
+
+
+def boxes_of(objects: Any, size: tuple[int, int], name: str) -> tuple[Box, ...]:
+    """Boxes as data sets on the Hugging Face hub have them, {"bbox": [[left, top, width, height], ...], "categories": [names]} in pixels,
+    for a picture of this (height, width). Raises DataError for anything else."""
+    try:
+        rows = [(str(word), [float(v) for v in box]) for word, box in zip(objects["categories"], objects["bbox"], strict=True)]
+        return tuple(
+            Box(word, (left + w / 2) / size[1], (top + h / 2) / size[0], w / size[1], h / size[0]) for word, (left, top, w, h) in rows
+        )
+    except (TypeError, KeyError, ValueError):
+        said = 'objects are {"bbox": [[left, top, width, height], ...], "categories": [names]}'
+        raise DataError(f"What the metadata tell of objects in {name} cannot be read: {said}.") from None
 
 
 def _strings(value: Any) -> list[str]:

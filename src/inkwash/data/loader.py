@@ -105,7 +105,7 @@ class Loader:
         latent = None if self.latents is None else self.latents[self.rows_at(index)]
         if latent is not None and latent.is_floating_point():
             latent = latent.float()
-        return Batch(images, Condition(label=rows.labels, image=other), torch.from_numpy(index), rows.text, latent)
+        return Batch(images, Condition(label=rows.labels, image=other), torch.from_numpy(index), rows.text, latent, rows.boxes)
 
     def _images(self, index: np.ndarray, rows: Rows) -> Tensor:
         """Float (N, C, H, W) as trained on."""

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inkwash.core.boxes import Box
+
 
 @dataclass(frozen=True)
 class Record:
     """One example as a person sees it. image: uint8 (H, W, C), C = 1, 3 or 4 (straight alpha), clips (F, H, W, C).
 
-    label: class index or None. text: raw strings (captions), possibly none. name: what to call it in a message.
+    label: class index or None. text: raw strings (captions), possibly none. name: what to call it in a message. boxes: where things are.
     """
 
     image: np.ndarray
     label: int | None = None
     text: tuple[str, ...] = ()
     name: str = ""
+    boxes: tuple[Box, ...] = ()
 
 
 class Source(ABC):

@@ -168,7 +168,8 @@ class Facts:
     """What a model has to know of its data. frames: length of clips, 0 for images. note: a sentence on how size was decided.
 
     pair: the side that the view takes pictures from that others are made of, None where it takes no pairs. levels: 2 where every pixel
-    is black or white, else 256. sized: whether the size is one that the view asks for.
+    is black or white, else 256. sized: whether the size is one that the view asks for. boxed: whether it is told where things
+    are, in pictures that are seen whole.
     """
 
     channels: int
@@ -182,6 +183,7 @@ class Facts:
     pair: str | None = None
     levels: int = 256
     sized: bool = False
+    boxed: bool = False
 
 
 def facts(source: Source, view: View | None = None) -> Facts:
@@ -205,11 +207,13 @@ def facts(source: Source, view: View | None = None) -> Facts:
     sizes = [view.halved(*s[-3:-1]) for s in shapes]
     (height, width), note = _size(sizes) if view.size is None else (view.size, "")
     channels = view.channels or (1 if all(s[-1] == 1 for s in shapes) else 3)
-    captions, two = _looked_into(source)
+    captions, boxes, two = _looked_into(source)
     levels = 2 if two and set(sizes) == {(height, width)} else 256
-    return Facts(
-        channels, height, width, source.classes, len(source), captions, frames.pop(), note, view.pair, levels, view.size is not None
+    boxed = (
+        boxes and not (view.flip or view.cuts or view.pair) and (view.fit == "stretch" or all(h * width == w * height for h, w in sizes))
     )
+    sized = view.size is not None
+    return Facts(channels, height, width, source.classes, len(source), captions, frames.pop(), note, view.pair, levels, sized, boxed)
 
 
 def _size(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], str]:
@@ -224,17 +228,18 @@ def _size(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], str]:
     return chosen, f"Images have {span} (height x width); they become {chosen[0]} x {chosen[1]} unless a size is given."
 
 
-def _looked_into(source: Source) -> tuple[bool, bool]:
-    """Of a few records: whether one has a caption, and whether every value is 0 or 255 and both occur."""
-    captions, values = False, set()
+def _looked_into(source: Source) -> tuple[bool, bool, bool]:
+    """Of a few records: whether one has a caption, whether one has boxes, and whether every value is 0 or 255 and both occur."""
+    captions, boxes, values = False, False, set()
     for i in _spread(len(source), 8):
         try:
             record = source.read(i)
         except DataError:
             continue  # reported by name when the data are read in full
         captions |= bool(record.text)
+        boxes |= bool(record.boxes)
         values |= set(np.unique(record.image).tolist())
-    return captions, values == {0, 255}
+    return captions, boxes, values == {0, 255}
 
 
 def _spread(count: int, most: int) -> range:

@@ -1,13 +1,14 @@
 """The solvers' face to a network that estimates clean images: what every diffusion model samples with."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
+from inkwash.core.boxes import Box
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, OnStep, Prompted, Sampler, seen
@@ -21,40 +22,9 @@ from inkwash.diffusion.path import PATHS, Denoiser, Grid, clean, scales
 from inkwash.diffusion.plans import MAPS, beside, build_plan, drawn, taught, widened
 from inkwash.diffusion.schedulers import FOREIGN, make_scheduler, scheduler_times, with_scheduler
 from inkwash.diffusion.solvers import SOLVERS
+from inkwash.diffusion.told import Told
 
 LARGER = 8  # times the side of training, at most, without tiles: attention takes the fourth power of it
-
-
-class Told(NamedTuple):
-    """What a network is told besides x and t. label: int64 (N,). context: of a text, (N, L, D); mask: bool (N, L), where there is any.
-
-    plan: (N, P, H, W), what shall be where, for a model that has a plan (`plans.py`) or a sketch (`nn/sketch.py`).
-    """
-
-    label: Tensor | None = None
-    context: Tensor | None = None
-    mask: Tensor | None = None
-    plan: Tensor | None = None
-
-    @property
-    def heard(self) -> Tensor:
-        """Which rows were told a text that says something, bool (N,)."""
-        return self.mask.sum(1) > 1  # more than the end
-
-    def beside(self, other: "Told") -> "Told":
-        """The rows of both, the other's last."""
-        if self.context is None:
-            return Told(None if self.label is None else torch.cat([self.label, other.label]))
-        most = max(self.mask.shape[1], other.mask.shape[1])
-        context = torch.cat([F.pad(t.context, (0, 0, 0, most - t.mask.shape[1])) for t in (self, other)])
-        mask = torch.cat([F.pad(t.mask, (0, most - t.mask.shape[1])) for t in (self, other)])
-        label = None if self.label is None else torch.cat([self.label, other.label])
-        some = other.plan if self.plan is None else self.plan
-        if some is None:
-            return Told(label, context, mask)
-        none = torch.zeros_like(some[:1])
-        plans = [none.expand(len(t.mask), -1, -1, -1) if t.plan is None else t.plan for t in (self, other)]
-        return Told(label, context, mask, torch.cat(plans))
 
 
 class Estimator(Model, Sampler, Prompted):
@@ -76,21 +46,29 @@ class Estimator(Model, Sampler, Prompted):
         if config.sketch and getattr(config.text, "kind", None) != "own":
             raise ConfigError("model.sketch is made of a text that the model learnt to read: this one reads none, or by another's encoder.")
         self.sketch = config.sketch.build(config.text.tokenizer, self.space) if config.sketch else None
-        self.planned = self.plan.space[0] if self.plan else self.sketch.width if self.sketch else 0  # channels
+        self.grounding = config.grounding.build(config.text.tokenizer.build().size) if config.grounding else None
+        self.planned = self._seen_beside()
         self.net = config.net.build(channels + self.planned, channels * (1 + config.learned_variance), len(config.classes), context)
         self.text = config.text.build() if config.text else None
         self._own: tuple[Any, ...] = (None,)
-        self._learnt = (self.net,) if self.text is None else (self.net, self.text)
+        self._learnt = tuple(part for part in (self.net, self.text, self.grounding) if part is not None)
+
+    def _seen_beside(self) -> int:
+        """Channels of the map that the network sees beside its input."""
+        for part in (self.grounding, self.sketch):
+            if part is not None:
+                return part.width
+        return self.plan.space[0] if self.plan else 0
 
     def learnt(self) -> tuple[nn.Module, ...]:
         """What the loss of a denoiser changes: an auto-encoder stays as it is; a plan and a sketch have losses of their own."""
         return self._learnt
 
     def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Those of a model without a plan or sketch fit one that has one: it begins as if there were none."""
-        if not self.planned or any(name.startswith(MAPS) for name in tensors):
-            return tensors
-        return widened(self.state_dict(), tensors, self.planned)
+        """Those of a model with another plan or sketch, or none, fit this one: it begins as if there were none."""
+        own = self.state_dict()
+        maps = [{name for name in each if name.startswith(MAPS)} for each in (own, tensors)]
+        return tensors if maps[0] == maps[1] else widened(own, tensors, self.planned)
 
     def learn_only(self, part: nn.Module) -> Self:
         """Let training change this alone. Returns the model."""
@@ -132,7 +110,22 @@ class Estimator(Model, Sampler, Prompted):
         told = self.told(self.hears(batch, step, dropout) if heard is None else heard, len(batch))
         if self.plan is None:
             return told
+        if self.grounding:
+            return told._replace(plan=self.grounded(batch.boxes, told, step, dropout))
         return told._replace(plan=taught(self.plan_latent(batch), told.heard, step, noise, dropout))
+
+    def grounded(self, boxes: list[tuple[Box, ...]] | None, told: Told, step: Step, dropout: float) -> Tensor | None:
+        """Maps of rows' true boxes while learning; nothing where nothing was heard, and for about this share of the others, so that a model
+        can also do without. None where no boxes are told."""
+        if boxes is None:
+            return None
+        shown = told.heard & (step.rng.uniform().to(told.mask.device) >= dropout)
+        rows = [row if show else () for row, show in zip(boxes, shown.tolist())]
+        return self.ground(rows, self.space[1:])
+
+    def ground(self, boxes: Sequence[tuple[Box, ...]], size: tuple[int, int]) -> Tensor:
+        """What shall be where, (N, P, *size), of boxes for each row."""
+        return self.grounding(self.grounding.gathered(boxes, self.text.tokenizer.encode), size)
 
     def nothing(self, n: int, instead: str = "") -> Told:
         """For n rows: the null class, and the text that stands for none."""
@@ -277,7 +270,11 @@ class Estimator(Model, Sampler, Prompted):
     ) -> Tensor:
         """What `sample` makes images of, (N, C, H, W) where diffusion happens."""
         plan, grid = cond.plan, self.grid(options)
-        if plan is None and self.plan is not None and cond.tokens is not None:
+        if self.grounding:
+            size = self.sides(options.size or self.config.shape[1:])
+            told = plan is None and cond.tokens is not None and cond.image is None  # a picture that is edited has a layout of its own
+            plan = self.ground(self.plan.arrange(rng.fork("plan"), cond.tokens), size) if told else plan
+        elif plan is None and self.plan is not None and cond.tokens is not None:
             plan, on_step = drawn(self.plan, rng, cond, options, on_step, len(grid) - 1)
         given, mask = None if cond.image is None else self.to_latent(cond.image), None
         if cond.mask is not None:  # whatever holds a pixel to be made is made
@@ -330,7 +327,7 @@ class Estimator(Model, Sampler, Prompted):
     def evaluations(self, options: DiffusionOptions) -> int:
         """Of the whole image, or of each tile."""
         (low, high), times = options.interval, self.times(options)
-        planning = self.plan.evaluations(self.plan.default_options()) if self.plan else 0
+        planning = self.plan.evaluations(self.plan.default_options()) if self.plan and not self.grounding else 0
         return len(times) + (sum(low <= t <= high for t in times) if self.branches(options) == 2 else 0) + planning
 
     def times(self, options: DiffusionOptions) -> list[float]:
@@ -344,7 +341,7 @@ class Estimator(Model, Sampler, Prompted):
         x = torch.zeros(2, *self.space, device=self.device)
         label = {"label": torch.zeros(2, dtype=torch.long, device=self.device)} if self.config.classes else {}
         tokens = {} if self.text is None else {"tokens": self._filled(self.tokens(["a", "a"])).to(self.device)}
-        tokens |= {"plan": torch.zeros(2, *self.plan.space, device=self.device)} if self.plan else {}
+        tokens |= {"plan": torch.zeros(2, self.planned, *self.space[1:], device=self.device)} if self.plan else {}
         return _Estimate(self), {"x": x, "t": torch.full((2,), 0.5, device=self.device), **label, **tokens}
 
     def _filled(self, tokens: Tensor) -> Tensor:

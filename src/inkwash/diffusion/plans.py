@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from inkwash.core.batch import Condition, Step
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.model import OnStep
+from inkwash.core.model import Arranger, OnStep
 from inkwash.core.rng import Rng
 from inkwash.diffusion.guidance import Lead
 from inkwash.diffusion.options import DiffusionOptions
@@ -26,31 +26,38 @@ from inkwash.diffusion.options import DiffusionOptions
 if TYPE_CHECKING:
     from inkwash.diffusion.estimator import Estimator
 
-MAPS = ("plan.", "sketch.")  # how names of what makes them begin
+MAPS = ("plan.", "sketch.", "grounding.")  # how names of what makes them begin
 
 
-def build_plan(config: ModelConfig) -> "Estimator | None":
+def build_plan(config: ModelConfig) -> "Estimator | Arranger | None":
     """The model that plans for one of this configuration; None where it does without. Raises ConfigError where the two do not fit."""
     if config.plan is None:
         return None
     known = [getattr(c.text, "tokenizer", None) if hasattr(c, "text") else None for c in (config, config.plan)]
     if None in known or any(t.model_copy(update={"words": ()}) != known[0].model_copy(update={"words": ()}) for t in known):
         raise ConfigError("model.plan is a diffusion model that reads text by the same tokenizer as the model that draws after it.")
+    if (config.grounding is not None) != (config.plan.kind == "layout"):
+        raise ConfigError("model.grounding is how the boxes of a 'layout' are seen, which is a plan of its own kind: both or none.")
     if tuple(config.plan.shape) != tuple(config.shape):
         raise ConfigError(f"model.plan is of pictures of {config.plan.shape}, the model makes {config.shape}.")
     if config.sketch is not None:
         raise ConfigError("A model has model.plan or model.sketch, not both: the plan has the sketch.")
-    plan = config.plan.model_copy(update={"lora": config.plan.lora or config.lora})
-    return plan.build()
+    if config.grounding:
+        return config.plan.build()
+    return config.plan.model_copy(update={"lora": config.plan.lora or config.lora}).build()
 
 
 def widened(own: dict[str, Tensor], tensors: dict[str, Tensor], more: int) -> dict[str, Tensor]:
-    """Weights of a model that sees nothing beside its input for one, whose weights are `own`, that sees a map of so many channels: it
-    draws as that one did."""
+    """Weights of another model for one, whose weights are `own`, that sees a map of so many channels beside its input, 0 for none: it
+    begins as if it saw nothing there. Maps of another kind are forgotten."""
     out = {name: value for name, value in own.items() if name.startswith(MAPS)}
     for name, value in tensors.items():
-        lacks = own[name].shape[1] - value.shape[1] if name in own and value.ndim == 4 else 0
-        out[name] = F.pad(value, (0, 0, 0, 0, 0, more)) if lacks == more else value
+        if name.startswith(MAPS):
+            continue
+        if value.ndim == 4 and name in own and own[name].shape[1] != value.shape[1]:
+            seen = own[name].shape[1] - more
+            value = F.pad(value[:, :seen], (0, 0, 0, 0, 0, more))
+        out[name] = value
     return out
 
 

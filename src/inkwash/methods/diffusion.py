@@ -34,15 +34,17 @@ from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelih
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
 from inkwash.diffusion.editing import invert
-from inkwash.diffusion.estimator import Estimator, Told
+from inkwash.diffusion.estimator import Estimator
 from inkwash.diffusion.grids import karras
 from inkwash.diffusion.likelihood import discretised, flow_log_density, prior_kl, step_kl
 from inkwash.diffusion.options import DiffusionOptions
 from inkwash.diffusion.path import Denoiser, Grid, PathName, Prediction, clean, stretch, target
 from inkwash.diffusion.plans import beside
 from inkwash.diffusion.solvers import SOLVERS
+from inkwash.diffusion.told import Told
 from inkwash.nn.denoisers import Net
 from inkwash.nn.frozen_text import FrozenTextConfig
+from inkwash.nn.grounding import GroundingConfig
 from inkwash.nn.lowrank import Thin, lower_rank_
 from inkwash.nn.sketch import SketchConfig
 from inkwash.nn.telling import Telling
@@ -61,7 +63,8 @@ class DiffusionConfig(ModelConfig):
     data_std: standard deviation of pixels, for the prediction "edm". learned_variance: a second output. text: what reads prompts, None
     for a model that takes none. plan: another diffusion model that reads the same text, whose latents are drawn first and seen beside
     the picture (`inkwash.diffusion.plans`), None for none. sketch: the mean of all that a text may mean, seen beside the picture
-    (`inkwash.nn.sketch`), None for none. lora: rank of what is learnt of a trained model, 0 for all of it. options: this model's defaults.
+    (`inkwash.nn.sketch`), None for none. grounding: how the boxes of a plan that is a 'layout' are seen
+    (`inkwash.nn.grounding`). lora: rank of what is learnt of a trained model, 0 for all of it. options: this model's defaults.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -75,6 +78,7 @@ class DiffusionConfig(ModelConfig):
     text: Annotated[TextConfig | FrozenTextConfig, Field(discriminator="kind")] | None = None
     plan: AnyModel | None = None
     sketch: SketchConfig | None = None
+    grounding: GroundingConfig | None = None
     lora: int = Field(0, ge=0)
     options: DiffusionOptions = DiffusionOptions()
 
@@ -208,7 +212,7 @@ class LatentDiffusion(Encoding, Estimator):
     @torch.no_grad()
     def encoded(self, image: Tensor) -> Tensor:
         z = self.to_latent(image)
-        return z if self.plan is None else beside(z, self.plan.to_latent(image), self.planned)  # (N, C + P, h, w)
+        return z if self.plan is None or self.grounding else beside(z, self.plan.to_latent(image), self.planned)  # (N, C + P, h, w)
 
     def latent(self, batch: Batch) -> Tensor:
         return super().latent(batch)[:, : self.space[0]]
@@ -274,6 +278,8 @@ class Denoising(Objective):
         self.retelling = Telling(reader.width, reader.tokenizer, reader.width, head=reader.head) if config.retelling else None
         if config.planning and model.plan is None:
             raise ConfigError("objective.planning teaches the plan of a model: this model has none.")
+        if config.planning and model.grounding:
+            raise ConfigError("objective.planning teaches a plan that is diffused: a layout is learnt by itself (inkwash train layout).")
         if config.sketching and model.sketch is None:
             raise ConfigError("objective.sketching teaches the sketch of a model: this model has none.")
         if config.reading and not (config.teacher and reader and hasattr(getattr(model, "autoencoder", None), "features")):

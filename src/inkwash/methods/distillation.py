@@ -30,9 +30,9 @@ from inkwash.core.config import ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model
 from inkwash.core.objective import Objective
-from inkwash.diffusion.estimator import Told
 from inkwash.diffusion.options import Interval
 from inkwash.diffusion.path import stretch, toward_rows
+from inkwash.diffusion.told import Told
 
 SOFT = 1e-6  # under the root of the norm: an image that is right has a gradient of zero
 

@@ -31,6 +31,7 @@ RECIPES = {
     "clip": "inkwash.recipes.text:clip",
     "dalle": "inkwash.recipes.text:dalle",
     "eye": "inkwash.recipes.text:eye",
+    "layout": "inkwash.recipes.text:layout",
     "distill": "inkwash.recipes.distill:distill",
     "autoencoder": "inkwash.recipes.vae:autoencoder",
     "latent-diffusion": "inkwash.recipes.diffusion:latent_diffusion",

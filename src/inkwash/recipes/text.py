@@ -13,8 +13,10 @@ from inkwash.methods.dalle import DalleConfig, NextTokenConfig
 from inkwash.methods.diffusion import PLAN_TIMES, DenoisingConfig, DiffusionConfig, LatentConfig
 from inkwash.methods.eye import EyeConfig
 from inkwash.methods.fitting import FitConfig
+from inkwash.methods.layout import LayoutConfig, NextBoxConfig
 from inkwash.methods.text_lstm import StagesConfig, TextLSTMConfig
 from inkwash.nn.grid_coder import GridConfig
+from inkwash.nn.grounding import GroundingConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.sketch import SketchConfig
 from inkwash.nn.text import TextConfig
@@ -68,12 +70,13 @@ def text(
     if plan is None:
         return config
     objective = config.objective.model_copy(update={"planning": 0.0})  # it is learnt already
-    return config.model_copy(update={"model": config.model.model_copy(update={"plan": plan}), "objective": objective})
+    seen = {"plan": plan, "grounding": GroundingConfig() if plan.kind == "layout" else None}
+    return config.model_copy(update={"model": config.model.model_copy(update=seen), "objective": objective})
 
 
 def _begun(source: str, facts: Facts, start: ModelConfig | None) -> RunConfig:
     if start is not None and start.kind not in LATENTS:
-        return _further(source, start)
+        return _further(source, facts, start)
     shape = (facts.channels, facts.height, facts.width) if start is None else start.shape
     reader = TextConfig(width=128, blocks=3, tokenizer=tokenizer_of(source))
     known = {"shape": shape, "text": reader, "options": DiffusionOptions(guidance=2.0)}
@@ -94,24 +97,25 @@ def _begun(source: str, facts: Facts, start: ModelConfig | None) -> RunConfig:
     )
 
 
-def _further(source: str, start: ModelConfig) -> RunConfig:
+def _further(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     """A trained model on other data: its own size, tokenizer and words; smaller steps."""
     if start.kind not in ("diffusion", "latent") or start.text is None:
         raise ConfigError(
             f"The recipe 'text' goes on with a diffusion model that reads text, or among the latents of an 'autoencoder', "
             f"not with a {start.kind!r} model."
         )
-    model, spoken = start, tokenizer_of(source, 0)
+    blind = start.grounding and not facts.boxed  # of pictures that tell of no boxes: they would be drawn where these are not
+    model, spoken = start.model_copy(update={"plan": None, "grounding": None}) if blind else start, tokenizer_of(source, 0)
     if isinstance(start.text, TextConfig):
         known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
         tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known))})
-        model = start.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
+        model = model.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
     times = {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
         objective=DenoisingConfig(
-            **times, planning=float(start.plan is not None), sketching=float(start.sketch is not None)
+            **times, planning=float(start.plan is not None and not start.grounding), sketching=float(start.sketch is not None)
         ),  # of other pictures
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
@@ -144,6 +148,25 @@ def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) ->
     reader = config.model.text.model_copy(update={"tokenizer": teacher.text.tokenizer})
     model = config.model.model_copy(update={"text": reader, "sketch": SketchConfig()})
     return config.model_copy(update={"model": model, "objective": DenoisingConfig(**PLAN_TIMES, sketching=1.0)})
+
+
+def layout(source: str, facts: Facts, teacher: ModelConfig) -> RunConfig:
+    """A transformer that tells from a text which things shall be where, learnt from boxes. It reads as a text model does, its teacher, that
+    will draw after such layouts: `text --from` that one `--plan` this.
+
+    Raises ConfigError for a teacher that did not learn to read by itself.
+    """
+    if not isinstance(getattr(teacher, "text", None), TextConfig):
+        raise ConfigError(f"A layout is for a diffusion model that learnt to read by itself; a {teacher.kind!r} model did not.")
+    shape, width = (facts.channels, facts.height, facts.width), teacher.text.width
+    reader = teacher.text.model_copy(update={"blocks": 3})
+    model = LayoutConfig(shape=shape, text=reader, writer=TransformerWriterConfig(width=width), parts=min(256, max(shape[1:])))
+    return RunConfig(
+        data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
+        model=model,
+        objective=NextBoxConfig(),
+        train=TrainConfig(batch=64, optimizer="muon", lr=2e-3, warm_up=5000, decay=1.0, samples=16),
+    )
 
 
 def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:

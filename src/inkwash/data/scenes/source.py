@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from inkwash.core.boxes import Box
 from inkwash.core.errors import ConfigError, nearest
 from inkwash.data.scenes.language import captions
 from inkwash.data.scenes.motion import check, path
@@ -28,6 +29,12 @@ def in_look(scene: Scene, look: str) -> Scene:
         near, far = TONES[LOOKS[look]]
         return replace(scene, background=replace(scene.background, near=near, far=far))
     return replace(scene, objects=tuple(replace(o, texture=LOOKS[look]) for o in scene.objects))
+
+
+def boxes_of(scene: Scene) -> tuple[Box, ...]:
+    """Where the objects are, the nearest first, each by its texture, colour and shape."""
+    near = sorted(scene.objects, key=lambda o: -o.z)
+    return tuple(Box(f"{o.texture} {o.colour} {o.shape}", o.x, o.y, o.diameter, o.diameter) for o in near)
 
 
 def moved(scene: Scene, draws: Draws, frames: int, speed: float) -> list[Scene]:
@@ -92,7 +99,8 @@ class ScenesSource(Source):
 
     def read(self, i: int) -> Record:
         scene = self.scene(i)
-        return Record(self._image(i, scene), scene.label, self._captions(scene), f"scene {i} of seed {self.seed}")
+        boxes = () if self.frames else boxes_of(scene)
+        return Record(self._image(i, scene), scene.label, self._captions(scene), f"scene {i} of seed {self.seed}", boxes)
 
     def text(self, i: int) -> tuple[str, ...]:
         return self._captions(self.scene(i))
