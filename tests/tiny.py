@@ -57,9 +57,10 @@ BEGUN = {
     "dalle": "vqvae",
     "eye": "caption",
     "plan": "eye",
+    "layout": "text",
     "latent-diffusion": "autoencoder",
 }
-LED = {"plan": "text", "layout": "text"}  # recipes with a teacher of another kind, and of which recipe
+LED = {"plan": "text"}  # recipes with a teacher of another kind, and of which recipe
 DRAWING = ("autoregressive", "diffusion", "gan", "vae")  # recipes whose models draw from noise, one for each method
 
 

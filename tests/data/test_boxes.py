@@ -24,12 +24,13 @@ def folder(place, objects, size=(40, 20)):
     return str(place)
 
 
-def test_boxes_of_scenes_are_where_the_colours_are_and_the_nearest_comes_first():
+def test_boxes_of_scenes_are_where_the_colours_are_and_what_hides_another_is_less_deep():
     source = open_source(SCENES)
     for i in range(len(source)):
         scene, boxes = source.scene(i), source.read(i).boxes
         by = {f"{o.texture} {o.colour} {o.shape}": o for o in scene.objects}
-        assert [b.name for b in boxes] == [n for n, _ in sorted(by.items(), key=lambda item: -item[1].z)]
+        assert [b.name for b in boxes] == list(by)
+        assert all((a.depth < b.depth) == (by[a.name].z > by[b.name].z) and 0 <= a.depth < 1 for a in boxes for b in boxes)
         assert all((b.x, b.y, b.width, b.height) == (by[b.name].x, by[b.name].y, *[by[b.name].diameter] * 2) for b in boxes)
 
 

@@ -1,6 +1,7 @@
 """Layouts: boxes from a text."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
 from inkwash.nn.unet import UNetConfig
 from inkwash.nn.writers import TransformerWriterConfig
-from tiny import batch_of, step_of, stir_
+from inkwash.recipes import find
+from tiny import batch_of, facts_of, run_config, step_of, stir_, write_npz
 
 SHAPE = (1, 8, 8)
 READER = TextConfig(width=8, blocks=1, head=8, tokenizer=TokenizerConfig(length=24))
-BOXES = (Box("red dot", 0.26, 0.7, 0.3, 0.4), Box("点", 0.0, 1.0, 0.05, 0.99))
+BOXES = (Box("red dot", 0.26, 0.7, 0.3, 0.4, 0.6), Box("点", 0.0, 1.0, 0.05, 0.99))
 
 
 def layout(**more):
@@ -77,7 +79,7 @@ def test_what_is_written_is_whole_boxes_whatever_the_weights_say():
     for row in model._arranged(tokens, u).tolist():
         row = row[: row.index(END)] if END in row else row[: row.index(PAD)] if PAD in row else row
         kinds = "".join("x" if token >= model.first else "n" for token in row)
-        assert all(len(run) == 4 for run in kinds.replace("n", " ").split()[:-1]) and not kinds.startswith("x")
+        assert all(len(run) == 5 for run in kinds.replace("n", " ").split()[:-1]) and not kinds.startswith("x")
         assert END not in row and model.begin not in row
 
 
@@ -164,6 +166,16 @@ def test_weights_of_a_model_without_a_layout_begin_one_with_it_and_the_other_way
         blind.load_state_dict(blind.adopted(model.state_dict()))
         torch.testing.assert_close(blind.estimate(x, t, told(blind))[0], model.estimate(x, t, told(model))[0])
     assert torch.equal(model.adopted(model.state_dict())["net.door.weight"], model.state_dict()["net.door.weight"])
+
+
+def test_a_model_goes_on_without_its_layout_on_pictures_that_tell_of_no_boxes(tmp_path):
+    config = run_config("arranged", write_npz(tmp_path / "a.npz"))
+    boxed = facts_of(config.data.source)
+    assert config.model.grounding and boxed.boxed and config.objective.planning == 0
+    further = find("text")(config.data.source, boxed, start=config.model)
+    assert further.model.plan == config.model.plan and further.objective.planning == 0
+    further = find("text")(config.data.source, replace(boxed, boxed=False), start=config.model)
+    assert further.model.plan is None and further.model.grounding is None and further.model.text.width == config.model.text.width
 
 
 def test_a_layout_and_how_it_is_seen_come_together():

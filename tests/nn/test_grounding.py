@@ -51,9 +51,10 @@ def test_what_is_told_lies_near_the_box_and_moves_with_it():
     torch.testing.assert_close((left - nothing)[..., :4], (right - nothing)[..., 4:], atol=1e-5, rtol=0)
 
 
-def test_order_and_names_matter_and_boxes_look_at_each_other():
+def test_depth_and_names_matter_and_boxes_look_at_each_other():
     net = grounding()
-    assert not torch.allclose(mapped(net, (LEFT, RIGHT)), mapped(net, (RIGHT, LEFT)))
+    near, far = mapped(net, (LEFT, RIGHT._replace(depth=0.5))), mapped(net, (LEFT._replace(depth=0.5), RIGHT))
+    assert not torch.allclose(near, far) and torch.equal(near, mapped(net, (RIGHT._replace(depth=0.5), LEFT)))
     assert not torch.allclose(mapped(net, (LEFT,)), mapped(net, (LEFT._replace(name="b"),)))
     far = (mapped(net, (LEFT, RIGHT)) - mapped(net, (LEFT, RIGHT._replace(name="b"))))[..., :3]  # where only the left one is near
     assert far.abs().max() > 1e-4

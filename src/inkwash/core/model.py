@@ -248,7 +248,7 @@ class Arranger(ABC):
 
     @abstractmethod
     def arrange(self, rng: Rng, tokens: Tensor) -> list[tuple[Box, ...]]:
-        """Boxes for each row of tokens, int64 (N, L), the nearest first. A row depends on its key and its text alone."""
+        """Boxes for each row of tokens, int64 (N, L). A row depends on its key and its text alone."""
 
 
 class Codes(ABC):

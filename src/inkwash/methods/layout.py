@@ -2,9 +2,10 @@
 
     log p(boxes | text) = sum over t of log p(w_t | w_1 ... w_{t-1}, text)
 
-Boxes are written as words are: a name, then its centre and sides as one token each, counted in equal parts of the picture; the nearest to
-the eye first. A transformer that looks at the text learns to write them, from pictures whose things are known to be somewhere. Relations
-between things, which in a picture's error weigh next to nothing, are all that there is to learn here.
+Boxes are written as words are, in the order that data have them in (as they are spoken of, in the best case): a name, then its centre, its
+sides and how deep it lies as one token each, counted in equal parts. A transformer that looks at the text learns to write them, from
+pictures whose things are known to be somewhere. Relations between things, which in a picture's error weigh next to nothing, are all that
+there is to learn here.
 
 References: 1. Hong et al. 2018, Inferring Semantic Layout for Hierarchical Text-to-Image Synthesis (boxes from a text, one after the other,
 then the picture). 2. Chen et al. 2022, Pix2seq (coordinates as tokens among words). 3. Feng et al. 2023, LayoutGPT.
@@ -33,7 +34,7 @@ from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import END, PAD
 from inkwash.nn.writers import TransformerWriterConfig
 
-SIDES = 4  # tokens of a box beside its name: x, y, width, height
+SIDES = 5  # tokens of a box beside its name: x, y, width, height, depth
 
 
 class LayoutConfig(ModelConfig):
@@ -61,6 +62,14 @@ class Layout(Model, Arranger):
         self.tokenizer, words = self.text.tokenizer, self.text.tokenizer.size
         self.first, self.begin = words, words + config.parts  # tokens: the first of a coordinate, what a layout begins with
         self.writer = config.writer.build(words + config.parts + 1, config.length + 1, config.text.width)
+
+    def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a model that draws from texts its reader, that of its plan where it has one; another layout's tensors as they are."""
+        if "writer.into.weight" in tensors:
+            return tensors
+        part = next(name for name in ("plan.text.", "text.") if any(key.startswith(name) for key in tensors))
+        read = {f"text.{key.removeprefix(part)}": value for key, value in tensors.items() if key.startswith(part)}
+        return self.state_dict() | read
 
     def written(self, boxes: Iterable[Box]) -> list[int]:
         """Boxes as tokens, and the end; those that do not fit are left out."""

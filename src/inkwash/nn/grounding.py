@@ -1,6 +1,6 @@
 """What stands where, as a map: named boxes, and for every place of a picture what they mean there.
 
-A box is a name, a centre and two sides; the first is nearest to the eye. Boxes look at each other, since what is hidden depends on what
+A box is a name, a centre and two sides; nearer ones come first. Boxes look at each other, since what is hidden depends on what
 hides it; then each tells every place near it what it is and where in the box the place lies, and a place takes the sum.
 
 Reference: Li et al. 2023, GLIGEN: Open-Set Grounded Text-to-Image Generation (a box is its name's vector and a Fourier embedding of its
@@ -86,8 +86,8 @@ class Grounding(nn.Module):
         return self.out(total).transpose(1, 2).unflatten(2, size)
 
     def gathered(self, boxes: Sequence[Sequence[Box]], encode: Callable[[str], list[int]]) -> Boxes:
-        """Boxes of N pictures as tensors. encode: a name to tokens. Of more than MOST the first count."""
-        named = [[(encode(box.name), box[1:]) for box in row[:MOST]] for row in boxes]
+        """Boxes of N pictures as tensors, by depth. encode: a name to tokens. Of more than MOST the first count."""
+        named = [[(encode(box.name), box[1:5]) for box in sorted(row[:MOST], key=lambda box: box.depth)] for row in boxes]
         most = max((len(row) for row in named), default=0)
         length = max((len(name) for row in named for name, _ in row), default=0)
         names, at = torch.zeros(len(named), most, max(length, 1), dtype=torch.long), torch.ones(len(named), most, 4)

@@ -150,23 +150,28 @@ def plan(source: str, facts: Facts, start: ModelConfig, teacher: ModelConfig) ->
     return config.model_copy(update={"model": model, "objective": DenoisingConfig(**PLAN_TIMES, sketching=1.0)})
 
 
-def layout(source: str, facts: Facts, teacher: ModelConfig) -> RunConfig:
-    """A transformer that tells from a text which things shall be where, learnt from boxes. It reads as a text model does, its teacher, that
-    will draw after such layouts: `text --from` that one `--plan` this.
+def layout(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
+    """A transformer that tells from a text which things shall be where, learnt from boxes. It begins from the reader of a model that draws
+    from texts, --from its run, which will draw after such layouts: `text --from` that one `--plan` this; --from a layout, it goes on.
 
-    Raises ConfigError for a teacher that did not learn to read by itself.
+    Raises ConfigError for a model that did not learn to read by itself.
     """
-    if not isinstance(getattr(teacher, "text", None), TextConfig):
-        raise ConfigError(f"A layout is for a diffusion model that learnt to read by itself; a {teacher.kind!r} model did not.")
-    shape, width = (facts.channels, facts.height, facts.width), teacher.text.width
-    reader = teacher.text.model_copy(update={"blocks": 3})
-    model = LayoutConfig(shape=shape, text=reader, writer=TransformerWriterConfig(width=width), parts=min(256, max(shape[1:])))
+    shape = (facts.channels, facts.height, facts.width)
+    model = start if start.kind == "layout" else _new_layout(start, shape)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
         model=model,
         objective=NextBoxConfig(),
         train=TrainConfig(batch=64, optimizer="muon", lr=2e-3, warm_up=5000, decay=1.0, samples=16),
     )
+
+
+def _new_layout(start: ModelConfig, shape: tuple[int, int, int]) -> LayoutConfig:
+    """One that reads as a text model does, or the plan that this has."""
+    reader = next((c.text for c in (getattr(start, "plan", None), start) if isinstance(getattr(c, "text", None), TextConfig)), None)
+    if reader is None:
+        raise ConfigError(f"A layout is for a diffusion model that learnt to read by itself; a {start.kind!r} model did not.")
+    return LayoutConfig(shape=shape, text=reader, writer=TransformerWriterConfig(width=reader.width), parts=min(256, max(shape[1:])))
 
 
 def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:

@@ -15,7 +15,7 @@ from inkwash.server.trainer import curve
 RECIPES = (  # that there are: to look would import torch
     *("acgan", "autoencoder", "autoregressive", "caption", "caption-lstm", "cgan", "clip", "codes", "codes-transformer", "cyclegan"),
     *("dalle", "dcgan", "diagonal-lstm", "diffusion", "distill", "eye", "gan", "gated-pixelcnn", "gmm", "hmm", "latent-diffusion"),
-    *("minimax", "pix2pix", "pixel-transformer", "pixel-upscaler", "pixelcnn", "plan", "rbm", "row-lstm", "sagan", "sequence"),
+    *("layout", "minimax", "pix2pix", "pixel-transformer", "pixel-upscaler", "pixelcnn", "plan", "rbm", "row-lstm", "sagan", "sequence"),
     *("sequence-lstm", "srgan", "style", "text", "text-lstm", "told-autoencoder", "upscaler", "vae", "vqvae", "wgan", "wgan-gp"),
 )
 OTHERS = {"start": "to begin from", "teacher": "to learn from", "plan": "to plan"}  # models that a training may be given, and what for

@@ -32,9 +32,9 @@ def in_look(scene: Scene, look: str) -> Scene:
 
 
 def boxes_of(scene: Scene) -> tuple[Box, ...]:
-    """Where the objects are, the nearest first, each by its texture, colour and shape."""
-    near = sorted(scene.objects, key=lambda o: -o.z)
-    return tuple(Box(f"{o.texture} {o.colour} {o.shape}", o.x, o.y, o.diameter, o.diameter) for o in near)
+    """Where the objects are, in the order that they are spoken of, each by its texture, colour and shape."""
+    deeper = sorted(-o.z for o in scene.objects)
+    return tuple(Box(f"{o.texture} {o.colour} {o.shape}", o.x, o.y, o.diameter, o.diameter, deeper.index(-o.z) / 8) for o in scene.objects)
 
 
 def moved(scene: Scene, draws: Draws, frames: int, speed: float) -> list[Scene]:
