@@ -28,7 +28,7 @@ PAGES = [*(p for pair in PAIRS for p in pair), ROOT / "CONTRIBUTING.md", ROOT / 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHARED = {  # kinds that have a place on another one's page
     "student": "diffusion", "codes": "vqvae", "latent": "autoencoder", "pixel-upscaler": "autoregressive", "dalle": "text",
-    "text-lstm": "text", "eye": "text",
+    "text-lstm": "text", "eye": "text", "layout": "text",
 }  # fmt: skip
 SOURCE = "scenes?count=4"
 FACTS = Facts(channels=1, height=28, width=28, classes=tuple("0123456789"), count=60000, captions=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inkwash.core.batch import Batch, Condition
-from inkwash.core.boxes import Box
+from inkwash.core.boxes import Box, parse_boxes
 from inkwash.core.errors import ConfigError
 from inkwash.inference.draw import draw, image_rng
 from inkwash.methods.diffusion import DenoisingConfig, DiffusionConfig
@@ -140,6 +140,26 @@ def test_a_picture_is_drawn_after_a_layout_of_its_text_and_learns_from_true_ones
     objective, batch = DenoisingConfig().build(model), batch_of(torch.rand(4, *SHAPE))
     losses = [objective.loss("main", rows(batch, boxes), step_of(4))[0].item() for boxes in ([BOXES] * 4, [()] * 4, None)]
     assert losses[0] != losses[1] and all(map(math.isfinite, losses))
+
+
+def test_boxes_may_be_asked_for():
+    model = arranged()
+    cond = Condition(tokens=model.tokens(["a dot"]))
+    asked = model.Options(steps=2, boxes="red dot 0.25 .7 .3 0.4; 点 .9 .9 .1 .1")
+    boxes = (Box("red dot", 0.25, 0.7, 0.3, 0.4, 0.0), Box("点", 0.9, 0.9, 0.1, 0.1, 0.5))
+    assert parse_boxes(asked.boxes) == boxes
+    with torch.no_grad():
+        given = replace(cond, plan=model.ground([boxes], SHAPE[1:]))
+    assert torch.equal(draw(model, [4], asked, cond=cond), draw(model, [4], model.Options(steps=2), cond=given))
+    for text in ("red dot 1 2", "0.1 0.2 0.3 0.4", "dot .5 .5 .2 two", "dot .5 .5 0 .2", "dot 5 5 2 2", "a .5 .5 .1 .1; b"):
+        with pytest.raises(ConfigError, match="NAME X Y"):
+            draw(model, [4], model.Options(boxes=text), cond=cond)
+    for more in (Condition(), replace(cond, image=torch.zeros(1, *SHAPE))):
+        with pytest.raises(ConfigError, match="boxes"):
+            draw(model, [4], asked, cond=more)
+    blind = model.config.model_copy(update={"plan": None, "grounding": None}).build()
+    with pytest.raises(ConfigError, match="does not draw after a layout"):
+        draw(blind, [4], asked, cond=cond)
 
 
 def test_with_boxes_dropped_for_all_rows_nothing_is_seen():

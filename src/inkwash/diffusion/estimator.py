@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Condition, Step
-from inkwash.core.boxes import Box
+from inkwash.core.boxes import Box, parse_boxes
 from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, OnStep, Prompted, Sampler, seen
@@ -127,6 +127,12 @@ class Estimator(Model, Sampler, Prompted):
         """What shall be where, (N, P, *size), of boxes for each row."""
         return self.grounding(self.grounding.gathered(boxes, self.text.tokenizer.encode), size)
 
+    def laid_out(self, rng: Rng, cond: Condition, options: DiffusionOptions) -> list[tuple[Box, ...]]:
+        """The boxes that rows are drawn after: those that were asked for, else what the layout writes after their texts."""
+        if options.boxes:
+            return [parse_boxes(options.boxes)] * len(rng)
+        return self.plan.arrange(rng.fork("plan"), cond.tokens)
+
     def nothing(self, n: int, instead: str = "") -> Told:
         """For n rows: the null class, and the text that stands for none."""
         null = torch.full((n,), len(self.config.classes), device=self.device) if self.config.classes else None
@@ -205,6 +211,9 @@ class Estimator(Model, Sampler, Prompted):
             said = f"{options.size[1]} x {options.size[0]} is not possible at once: at most {most[1]} x {most[0]}"
             more = f", or more with -o tile={max(16, *self.config.shape[1:])}" if self.tiled and self.plan is None else ""
             raise ConfigError(f"{said}{more}.")
+        if options.boxes and not self.grounding:
+            raise ConfigError("An option cannot act here, boxes: this model does not draw after a layout.")
+        parse_boxes(options.boxes)  # refuses what is none
         if repainted:
             return
         if options.solver.startswith(FOREIGN):
@@ -271,9 +280,8 @@ class Estimator(Model, Sampler, Prompted):
         """What `sample` makes images of, (N, C, H, W) where diffusion happens."""
         plan, grid = cond.plan, self.grid(options)
         if self.grounding:
-            size = self.sides(options.size or self.config.shape[1:])
             told = plan is None and cond.tokens is not None and cond.image is None  # a picture that is edited has a layout of its own
-            plan = self.ground(self.plan.arrange(rng.fork("plan"), cond.tokens), size) if told else plan
+            plan = self.ground(self.laid_out(rng, cond, options), self.sides(options.size or self.config.shape[1:])) if told else plan
         elif plan is None and self.plan is not None and cond.tokens is not None:
             plan, on_step = drawn(self.plan, rng, cond, options, on_step, len(grid) - 1)
         given, mask = None if cond.image is None else self.to_latent(cond.image), None

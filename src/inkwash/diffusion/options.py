@@ -33,7 +33,8 @@ class DiffusionOptions(Options):
     ddpm. overshoot: dpmpp-2m's extrapolation times this, 1 for the textbook's. order: unipc's. churn: noise that heun adds and removes.
     clamp: keep every estimate of the image within the range of pixels. size: (height, width) other than that of training. tile: side of
     the tiles that a larger image is made of, 0 for none; overlap: theirs. strength: with an image to start from, how much of the noise
-    it gets. rounds: with known pixels, passes of RePaint along DDPM's chain with its small variance, 0 for none.
+    it gets. boxes: where things shall be, for a model that draws after a layout (`core.boxes.parse_boxes`), in place of one that it writes.
+    rounds: with known pixels, passes of RePaint along DDPM's chain with its small variance, 0 for none.
     """
 
     solver: str = Field("dpmpp-2m", json_schema_extra={"anyOf": LISTED})
@@ -54,6 +55,7 @@ class DiffusionOptions(Options):
     overlap: int = Field(8, ge=0)
     strength: float = Field(1.0, gt=0, le=1)
     rounds: int = Field(0, ge=0)
+    boxes: str = ""
 
     @field_validator("solver")
     @classmethod
@@ -92,6 +94,8 @@ class DiffusionOptions(Options):
             ("overlap", "there are no tiles", not self.tile),
             ("strength", of_its_own, there_and_back),
             ("strength", "there is no image to start from", self.strength < 1 and cond.image is None),
+            ("boxes", "there is no text", self.boxes and cond.tokens is None),
+            ("boxes", "an image that is edited has a layout of its own", self.boxes and cond.image is not None),
             ("rounds", "there is no mask", self.rounds and cond.mask is None),
         ]
         if said := [f"{name}: {why}" for name, why, is_idle in idle if is_idle and name in self.model_fields_set]:
