@@ -2,10 +2,10 @@
 
     log p(boxes | text) = sum over t of log p(w_t | w_1 ... w_{t-1}, text)
 
-Boxes are written as words are, in the order that data have them in (as they are spoken of, in the best case): a name, then its centre, its
-sides and how deep it lies as one token each, counted in equal parts. A transformer that looks at the text learns to write them, from
-pictures whose things are known to be somewhere. Relations between things, which in a picture's error weigh next to nothing, are all that
-there is to learn here.
+Boxes are written as words are, in the order that data have them in (as they are spoken of, in the best case): a name, then its sides, how
+deep it lies and, when all else is known, its centre, as one token each, counted in equal parts. A transformer that looks at the text learns
+to write them, from pictures whose things are known to be somewhere. Relations between things, which in a picture's error weigh next to
+nothing, are all that there is to learn here.
 
 References: 1. Hong et al. 2018, Inferring Semantic Layout for Hierarchical Text-to-Image Synthesis (boxes from a text, one after the other,
 then the picture). 2. Chen et al. 2022, Pix2seq (coordinates as tokens among words). 3. Feng et al. 2023, LayoutGPT.
@@ -27,14 +27,14 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import Arranger, Model
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
-from inkwash.nn.grounding import MOST
+from inkwash.nn.grounding import MOST, waves
 from inkwash.nn.layers import full
 from inkwash.nn.pixel_heads import choose
 from inkwash.nn.text import TextConfig
 from inkwash.nn.tokenizer import END, PAD
 from inkwash.nn.writers import TransformerWriterConfig
 
-SIDES = 5  # tokens of a box beside its name: x, y, width, height, depth
+SIDES = ("width", "height", "depth", "x", "y")  # tokens of a box after its name
 
 
 class LayoutConfig(ModelConfig):
@@ -62,6 +62,15 @@ class Layout(Model, Arranger):
         self.tokenizer, words = self.text.tokenizer, self.text.tokenizer.size
         self.first, self.begin = words, words + config.parts  # tokens: the first of a coordinate, what a layout begins with
         self.writer = config.writer.build(words + config.parts + 1, config.length + 1, config.text.width)
+        self._begin_in_order_()
+
+    @torch.no_grad()
+    def _begin_in_order_(self) -> None:
+        """Coordinates that are near each other begin as tokens that are alike, and are as likely as each other."""
+        seen = waves((torch.arange(self.config.parts) + 0.5) / self.config.parts)  # (P, F)
+        for weight in (self.writer.into.weight, self.writer.out.weight):
+            mix = torch.randn(seen.shape[1], weight.shape[1]) * weight.std() / seen.square().sum(1).mean().sqrt()
+            weight[self.first : self.begin] = seen @ mix
 
     def adopted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a model that draws from texts its reader, that of its plan where it has one; another layout's tensors as they are."""
@@ -75,7 +84,7 @@ class Layout(Model, Arranger):
         """Boxes as tokens, and the end; those that do not fit are left out."""
         out: list[int] = []
         for box in list(boxes)[:MOST]:
-            at = [self.first + min(int(max(v, 0.0) * self.config.parts), self.config.parts - 1) for v in box[1:]]
+            at = [self.first + min(int(max(getattr(box, side), 0.0) * self.config.parts), self.config.parts - 1) for side in SIDES]
             more = [*self.tokenizer.encode(box.name), *at]
             if len(out) + len(more) >= self.config.length:
                 break
@@ -92,8 +101,8 @@ class Layout(Model, Arranger):
                 name.append(token)
                 continue
             at.append((token - self.first + 0.5) / self.config.parts)
-            if len(at) == SIDES:
-                boxes.append(Box(self.tokenizer.decode(name), *at))
+            if len(at) == len(SIDES):
+                boxes.append(Box(self.tokenizer.decode(name), **dict(zip(SIDES, at))))
                 name, at = [], []
         return tuple(boxes)
 
@@ -133,12 +142,12 @@ class Layout(Model, Arranger):
             done = done | (token == END)
             if done.all():
                 break
-            sides = torch.where(token >= self.first, sides + 1, 0) % SIDES
+            sides = torch.where(token >= self.first, sides + 1, 0) % len(SIDES)
             named = (token < self.first) | (sides > 0)
         return out
 
     def _allowed(self, scores: Tensor, named: Tensor, sides: Tensor) -> Tensor:
-        """Scores (N, K) of what may come next: a name before coordinates, four of these, and an end between boxes only."""
+        """Scores (N, K) of what may come next: a name before coordinates, all of these, and an end between boxes only."""
         scores, inside = scores.clone(), (sides > 0)[:, None]
         scores[:, PAD], scores[:, self.begin] = -torch.inf, -torch.inf
         scores[:, END : END + 1].masked_fill_(named[:, None], -torch.inf)

@@ -171,7 +171,9 @@ def _new_layout(start: ModelConfig, shape: tuple[int, int, int]) -> LayoutConfig
     reader = next((c.text for c in (getattr(start, "plan", None), start) if isinstance(getattr(c, "text", None), TextConfig)), None)
     if reader is None:
         raise ConfigError(f"A layout is for a diffusion model that learnt to read by itself; a {start.kind!r} model did not.")
-    return LayoutConfig(shape=shape, text=reader, writer=TransformerWriterConfig(width=reader.width), parts=min(256, max(shape[1:])))
+    return LayoutConfig(
+        shape=shape, text=reader, writer=TransformerWriterConfig(width=reader.width, blocks=4), parts=min(256, max(shape[1:]))
+    )
 
 
 def dalle(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
