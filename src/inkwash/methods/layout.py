@@ -3,9 +3,9 @@
     log p(boxes | text) = sum over t of log p(w_t | w_1 ... w_{t-1}, text)
 
 Boxes are written as words are, in the order that data have them in (as they are spoken of, in the best case): a name, then its sides, how
-deep it lies and, when all else is known, its centre, as one token each, counted in equal parts. A transformer that looks at the text learns
-to write them, from pictures whose things are known to be somewhere. Relations between things, which in a picture's error weigh next to
-nothing, are all that there is to learn here.
+deep it lies and, when all else is known, how far its centre lies from that of the box before, as one token each, counted in equal parts. A
+transformer that looks at the text learns to write them, from pictures whose things are known to be somewhere. Relations between things,
+which in a picture's error weigh next to nothing, are all that there is to learn here.
 
 References: 1. Hong et al. 2018, Inferring Semantic Layout for Hierarchical Text-to-Image Synthesis (boxes from a text, one after the other,
 then the picture). 2. Chen et al. 2022, Pix2seq (coordinates as tokens among words). 3. Feng et al. 2023, LayoutGPT.
@@ -35,11 +35,12 @@ from inkwash.nn.tokenizer import END, PAD
 from inkwash.nn.writers import TransformerWriterConfig
 
 SIDES = ("width", "height", "depth", "x", "y")  # tokens of a box after its name
+MIDDLE = {"x": 0.5, "y": 0.5}  # where the first box is counted from
 
 
 class LayoutConfig(ModelConfig):
     """shape: (C, H, W) of the pictures. text: what reads. writer: what writes. parts: of the picture's sides that coordinates are
-    counted in. length: most tokens of a layout, its end included. temperature: below 1 for likelier layouts."""
+    counted in, from -1 to 1. length: most tokens of a layout, its end included. temperature: below 1 for likelier layouts."""
 
     kind: Literal["layout"] = "layout"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -60,14 +61,14 @@ class Layout(Model, Arranger):
         super().__init__(config)
         self.text = config.text.build()
         self.tokenizer, words = self.text.tokenizer, self.text.tokenizer.size
-        self.first, self.begin = words, words + config.parts  # tokens: the first of a coordinate, what a layout begins with
-        self.writer = config.writer.build(words + config.parts + 1, config.length + 1, config.text.width)
+        self.first, self.begin = words, words + 2 * config.parts  # tokens: the first of a coordinate, what a layout begins with
+        self.writer = config.writer.build(self.begin + 1, config.length + 1, config.text.width)
         self._begin_in_order_()
 
     @torch.no_grad()
     def _begin_in_order_(self) -> None:
         """Coordinates that are near each other begin as tokens that are alike, and are as likely as each other."""
-        seen = waves((torch.arange(self.config.parts) + 0.5) / self.config.parts)  # (P, F)
+        seen = waves((torch.arange(2 * self.config.parts) + 0.5) / self.config.parts - 1)  # (2 P, F)
         for weight in (self.writer.into.weight, self.writer.out.weight):
             mix = torch.randn(seen.shape[1], weight.shape[1]) * weight.std() / seen.square().sum(1).mean().sqrt()
             weight[self.first : self.begin] = seen @ mix
@@ -83,26 +84,37 @@ class Layout(Model, Arranger):
     def written(self, boxes: Iterable[Box]) -> list[int]:
         """Boxes as tokens, and the end; those that do not fit are left out."""
         out: list[int] = []
+        parts, before = self.config.parts, MIDDLE
         for box in list(boxes)[:MOST]:
-            at = [self.first + min(int(max(getattr(box, side), 0.0) * self.config.parts), self.config.parts - 1) for side in SIDES]
+            at = [int((getattr(box, side) - before.get(side, 0.0) + 1) * parts) for side in SIDES]
+            at = [self.first + min(max(k, 0), 2 * parts - 1) for k in at]
             more = [*self.tokenizer.encode(box.name), *at]
             if len(out) + len(more) >= self.config.length:
                 break
-            out += more
+            out, before = out + more, self._centre(at, before)
         return [*out, END]
+
+    def _value(self, token: int) -> float:
+        return (token - self.first + 0.5) / self.config.parts - 1
+
+    def _centre(self, at: list[int], before: dict[str, float]) -> dict[str, float]:
+        """Where the box of these coordinates lies, after one that lies there."""
+        told = dict(zip(SIDES, at))
+        return {side: self._value(told[side]) + before[side] for side in MIDDLE}
 
     def read(self, tokens: Iterable[int]) -> tuple[Box, ...]:
         """The inverse of `written`, but for what lies between two parts. What is no whole box is left out."""
-        boxes, name, at = [], [], []
+        boxes, name, at, before = [], [], [], MIDDLE
         for token in tokens:
             if token in (END, PAD):
                 break
             if token < self.first:
                 name.append(token)
                 continue
-            at.append((token - self.first + 0.5) / self.config.parts)
+            at.append(token)
             if len(at) == len(SIDES):
-                boxes.append(Box(self.tokenizer.decode(name), **dict(zip(SIDES, at))))
+                before = self._centre(at, before)
+                boxes.append(Box(self.tokenizer.decode(name), **{s: self._value(t) for s, t in zip(SIDES, at)} | before))
                 name, at = [], []
         return tuple(boxes)
 
@@ -198,7 +210,8 @@ def outlined(image: Tensor, boxes: Iterable[Box]) -> Tensor:
     for box in boxes:
         left, right = (round((box.x + s * box.width / 2) * (width - 1)) for s in (-1, 1))
         top, bottom = (round((box.y + s * box.height / 2) * (height - 1)) for s in (-1, 1))
-        left, right, top, bottom = max(left, 0), min(right, width - 1), max(top, 0), min(bottom, height - 1)
+        left, right = (min(max(v, 0), width - 1) for v in (left, right))
+        top, bottom = (min(max(v, 0), height - 1) for v in (top, bottom))
         out[:, top : bottom + 1, [left, right]] = -1.0
         out[:, [top, bottom], left : right + 1] = -1.0
     return out
