@@ -212,7 +212,7 @@ def test_a_layout_reads_as_the_model_does_that_it_begins_from_or_as_its_plan():
 
 def test_a_layout_and_how_it_is_seen_come_together():
     config = arranged().config
-    for update in ({"grounding": None}, {"plan": config.model_copy(update={"plan": None, "grounding": None})}):
+    for update in ({"grounding": None}, {"plan": None}, {"plan": config.model_copy(update={"plan": None, "grounding": None})}):
         with pytest.raises(ConfigError, match="both or none"):
             config.model_copy(update=update).build()
     with pytest.raises(ConfigError, match="learnt by itself"):

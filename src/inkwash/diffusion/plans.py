@@ -31,13 +31,13 @@ MAPS = ("plan.", "sketch.", "grounding.")  # how names of what makes them begin
 
 def build_plan(config: ModelConfig) -> "Estimator | Arranger | None":
     """The model that plans for one of this configuration; None where it does without. Raises ConfigError where the two do not fit."""
+    if (config.grounding is not None) != (config.plan is not None and config.plan.kind == "layout"):
+        raise ConfigError("model.grounding is how the boxes of a 'layout' are seen, which is a plan of its own kind: both or none.")
     if config.plan is None:
         return None
     known = [getattr(c.text, "tokenizer", None) if hasattr(c, "text") else None for c in (config, config.plan)]
     if None in known or any(t.model_copy(update={"words": ()}) != known[0].model_copy(update={"words": ()}) for t in known):
         raise ConfigError("model.plan is a diffusion model that reads text by the same tokenizer as the model that draws after it.")
-    if (config.grounding is not None) != (config.plan.kind == "layout"):
-        raise ConfigError("model.grounding is how the boxes of a 'layout' are seen, which is a plan of its own kind: both or none.")
     if tuple(config.plan.shape) != tuple(config.shape):
         raise ConfigError(f"model.plan is of pictures of {config.plan.shape}, the model makes {config.shape}.")
     if config.sketch is not None:
