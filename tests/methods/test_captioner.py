@@ -220,3 +220,13 @@ def test_it_doubts_the_word_that_it_would_replace_most_readily(monkeypatch):
             at += count
             ends.append((at, word))
         assert doubt.word == next((word for end, word in ends if worst < end), "")
+
+
+@torch.no_grad()
+def test_what_it_never_learnt_it_cannot_doubt(monkeypatch):
+    model, x = model_of("transformer"), pictures(1)[0]
+    monkeypatch.setattr(captioner, "BECAUSE", -1e9)
+    doubted = {text: model.doubt(x, text) for text in ("ab", "zebra ab", "zebra")}
+    monkeypatch.setattr(model.tokenizer, "_known", frozenset(["ab"]))
+    assert model.doubt(x, "ab") == doubted["ab"] and doubted["zebra"].word == "zebra"
+    assert model.doubt(x, "zebra ab").word.strip() in ("ab", "") and model.doubt(x, "zebra").word.strip() == ""

@@ -63,3 +63,17 @@ def test_depth_and_names_matter_and_boxes_look_at_each_other():
 def test_more_boxes_than_it_knows_ranks_for_are_cut():
     net = grounding()
     assert torch.equal(mapped(net, (LEFT,) * (MOST + 3)), mapped(net, (LEFT,) * MOST))
+
+
+def test_what_is_nearer_hides_what_is_behind_it_and_nothing_else():
+    over, alone = Box("a", 0.5, 0.5, 0.9, 0.9), Box("bcd", 0.5, 0.5, 0.3, 0.3)
+    net = grounding(blocks=0)  # boxes do not know of each other: what is hidden is hidden where they are laid over each other
+    torch.nn.init.zeros_(net.hide.weight)
+
+    def told_of_the_small_one(logit, **behind):
+        torch.nn.init.constant_(net.hide.bias, logit)
+        one, other = (mapped(net, (over._replace(depth=0.2), alone._replace(name=name, **behind))) for name in ("bcd", "b"))
+        return (one - other)[0].norm(dim=0).amax()  # where it shows most
+
+    assert told_of_the_small_one(20.0, depth=0.5) < 0.2 * told_of_the_small_one(-20.0, depth=0.5)
+    torch.testing.assert_close(told_of_the_small_one(20.0), told_of_the_small_one(-20.0))

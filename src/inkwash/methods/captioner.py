@@ -13,7 +13,6 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -32,7 +31,7 @@ from inkwash.nn.beams import Beams
 from inkwash.nn.dit import positions
 from inkwash.nn.grid_coder import GridConfig, GridEncoder
 from inkwash.nn.layers import full
-from inkwash.nn.tokenizer import END, PAD, TokenizerConfig
+from inkwash.nn.tokenizer import END, PAD, TokenizerConfig, words
 from inkwash.nn.writers import TransformerWriterConfig, Writer
 
 LANGUAGES = ("en", "zh")
@@ -139,20 +138,22 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
             raise ConfigError(f"This judge's eye sees {self.config.d} features in {self.grid} places, not {tuple(features.shape[1:])}.")
 
     def doubt(self, x: Tensor, text: str) -> Doubt:
-        """Words that it would rather say of pictures of nothing too are its habits of speech, and no doubts."""
+        """Words that it would rather say of pictures of nothing too are its habits of speech, and no doubts; nor are words that it never
+        learnt, which it would say of no picture."""
         tokens = self.tokenizer.batch([text]).to(x.device)
         places = torch.cat([self.places(x[None]), self._nothing(x)])  # (1 + M, P, D)
         languages = torch.full((len(places),), language_of(text), device=x.device)
         scores, _ = self.scores_at(places, tokens.expand(len(places), -1), languages)
         says = self._allowed(scores).log_softmax(-1)  # (1 + M, L, K)
-        most, words = says[0].max(-1)
-        usual = says[1:].exp().mean(0).gather(1, words[:, None])[:, 0].log()
+        most, likely = says[0].max(-1)
+        usual = says[1:].exp().mean(0).gather(1, likely[:, None])[:, 0].log()
         rather = (most - says[0].gather(1, tokens[0, :, None])[:, 0]) * (most - usual > BECAUSE)
+        strange = set(self.tokenizer.unknown(text))
+        said = [word for word, count in self.tokenizer.spelled(tokens[0].tolist()) for _ in range(count)]  # of each token its word
+        said += [""] * (len(rather) - len(said))  # the end: more should have been said
+        rather = rather * torch.tensor([strange.isdisjoint(words(word)) for word in said], device=x.device)
         at = int(rather.argmax())
-        pieces = self.tokenizer.spelled(tokens[0].tolist())
-        ends = accumulate(count for _, count in pieces)
-        word = next((word for (word, _), end in zip(pieces, ends) if at < end), "")  # "" for the end: more should have been said
-        return Doubt(rather[at].item(), word)
+        return Doubt(rather[at].item(), said[at])
 
     def _nothing(self, x: Tensor) -> Tensor:
         """Places (M, P, D) of pictures of nothing: of one tone, of coarse noise, and one that is not seen at all."""

@@ -1,10 +1,11 @@
 """What stands where, as a map: named boxes, and for every place of a picture what they mean there.
 
 A box is a name, a centre and two sides; nearer ones come first. Boxes look at each other, since what is hidden depends on what
-hides it; then each tells every place near it what it is and where in the box the place lies, and a place takes the sum.
+hides it; then each tells every place near it what it is and where in the box the place lies, and how much of what is behind it a place
+does not show. A place takes the sum of what is not hidden: layers laid over each other from the front, but in features for colours.
 
-Reference: Li et al. 2023, GLIGEN: Open-Set Grounded Text-to-Image Generation (a box is its name's vector and a Fourier embedding of its
-coordinates, equation 5).
+References: 1. Li et al. 2023, GLIGEN: Open-Set Grounded Text-to-Image Generation (a box is its name's vector and a Fourier embedding of
+its coordinates, equation 5). 2. Porter and Duff 1984, Compositing Digital Images (the operator "over").
 """
 
 import math
@@ -23,6 +24,7 @@ from inkwash.nn.text import TextBlock, TextConfig
 WAVES = 4  # octaves of a coordinate's Fourier embedding
 REACH = 1.5  # half sides of a box, over which what it tells fades
 MOST = 16  # boxes of a picture
+SHOWN = -3.0  # logit of what a box hides before it has learnt: hardly anything
 
 
 class Boxes(NamedTuple):
@@ -68,7 +70,8 @@ class Grounding(nn.Module):
         self.place = nn.Linear(8 * WAVES, w)
         self.blocks = nn.ModuleList(TextBlock(TextConfig(width=w, head=config.head)) for _ in range(config.blocks))
         self.norm, self.own, self.inside = nn.LayerNorm(w), nn.Linear(w, w), nn.Linear(2 + 4 * WAVES, w)
-        self.mix, self.out = nn.Linear(w, w), nn.Linear(w, w)
+        self.mix, self.hide, self.out = nn.Linear(w, w), nn.Linear(w, w), nn.Linear(w, w)
+        nn.init.constant_(self.hide.bias, SHOWN)
 
     def forward(self, boxes: Boxes, size: tuple[int, int]) -> Tensor:
         """(N, D, h, w) for a size of (h, w)."""
@@ -82,7 +85,9 @@ class Grounding(nn.Module):
         near = (-0.5 * (offset / REACH).square().sum(-1)).exp() * there[..., None]  # (N, K, P)
         inside = self.inside(torch.cat([offset.clamp(-4, 4), waves(offset.clamp(-4, 4)).flatten(3)], -1))  # (N, K, P, D)
         told = F.silu(self.mix(F.silu(self.own(self.norm(x))[:, :, None] + inside)))
-        total = (told * near[..., None]).sum(1)  # (N, P, D)
+        through = (1 - self.hide(told).sigmoid() * near[..., None]).cumprod(1)  # what all boxes up to this one let through
+        shown = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], 1)  # (N, K, P, D)
+        total = (told * near[..., None] * shown).sum(1)  # (N, P, D)
         return self.out(total).transpose(1, 2).unflatten(2, size)
 
     def gathered(self, boxes: Sequence[Sequence[Box]], encode: Callable[[str], list[int]]) -> Boxes:
