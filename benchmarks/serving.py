@@ -20,7 +20,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-PROMPTS = ("a small red circle above a large blue square", "two green stars", "一个黄色三角形在蓝色圆形左边", "three small purple rings")
+PROMPTS = (
+    "a small red circle above a large blue square",
+    "a green star in a bare dark room",
+    "一个黄色三角形在蓝色圆形左边",
+    "a small purple ring and a red heart, with a large yellow cross",
+)
 
 
 class Client(threading.Thread):

@@ -10,7 +10,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import Doubt, Seer
 from inkwash.diffusion.guidance import Lead
 from inkwash.inference.draw import draw, foreseen
-from inkwash.inference.judge import PAINTED, PLANS, ROUND, Contest, best_batches, drawings, fits, foretold
+from inkwash.inference.judge import PAINTED, PLANS, Contest, best_batches, drawings, fits, foretold
 from tiny import run_config, stir_, write_npz
 
 
@@ -58,7 +58,7 @@ def contested(model, contest, seeds, batch=64):
 
 
 def test_it_draws_until_the_judge_is_content_and_a_seed_alone_decides(model):
-    seeds, of = [3, 4, 5, 6], 3 * ROUND - 2
+    seeds, of = [3, 4, 5, 6], 10
     critic = Critic(model.config.shape, 0.0)
     options = model.default_options().override({"steps": 2, "guidance": 1.0})
     want = []
@@ -66,14 +66,14 @@ def test_it_draws_until_the_judge_is_content_and_a_seed_alone_decides(model):
         own = drawings(seed, of)
         every = draw(model, own, options, cond=Condition(tokens=model.tokens(["a picture number 3"]).expand(of, -1)))
         want.append(fits(critic, every, ["x"])[:, 0])
-    critic.bar = torch.stack([w[:ROUND].max() for w in want]).sort().values[1:3].mean().item()  # two are content after one round
+    critic.bar = torch.stack([w[:2].max() for w in want]).sort().values[1:3].mean().item()  # two are content after two drawings
     images, chosen = contested(model, Contest(critic, of, 0.0), seeds)
     for seed, scores, (kept, fit, word) in zip(seeds, want, chosen):
-        ends = [e for e in (ROUND, 2 * ROUND, of) if scores[:e].max() >= critic.bar] or [of]
+        ends = [e for e in (1, 2, 4, 8, of) if scores[:e].max() >= critic.bar] or [of]  # each round doubles what there is
         assert kept == drawings(seed, of)[scores[: ends[0]].argmax()]
         assert fit == pytest.approx(scores[: ends[0]].max().item(), abs=1e-5)
         assert word == ("" if fit >= critic.bar else "3")
-    alone, _ = contested(model, Contest(critic, of, 0.0), seeds, batch=ROUND)
+    alone, _ = contested(model, Contest(critic, of, 0.0), seeds, batch=1)
     torch.testing.assert_close(alone, images, atol=1e-3, rtol=0)
 
 

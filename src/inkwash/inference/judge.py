@@ -6,7 +6,7 @@ Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from inkwash.diffusion.guidance import Lead
 from inkwash.inference.draw import Leads, draw, draw_batches, foreseen, stage
 from inkwash.metrics.features.base import to_rgb
 
-ROUND = 4  # drawings of a picture between two looks of a judge that may be content
+FIRST = 1  # drawings of a picture before a judge that may be content looks; each round after that doubles what there is
 PLANS, PAINTED = 8, 4  # of a round in which plans are read first: how many, and how many of them are drawn after
 LATE = 0.8  # t from which on pictures are led: before, a judge sees nothing in them
 APART = 10**9  # between the seeds of one picture's drawings: whoever counts seeds up does not meet them
@@ -106,12 +106,14 @@ class Contest:
     lead: float = 0.0
     lead_pictures: float = 0.0
 
-    @property
-    def round(self) -> int:
-        """Drawings at once."""
+    def rounds(self) -> list[slice]:
+        """Which of the drawings are made at once, between two looks of the judge."""
         if self.reader:
-            return min(PLANS, self.of)
-        return self.of if self.enough is None else min(ROUND, self.of)
+            ends = range(PLANS, self.of + PLANS, PLANS)
+        else:
+            ends = [self.of] if self.enough is None else [FIRST << k for k in range(self.of.bit_length())]
+        ends = [0, *(end for end in ends if end < self.of), self.of]
+        return [slice(*pair) for pair in pairwise(ends)]
 
 
 class Best(NamedTuple):
@@ -140,7 +142,8 @@ def best_batches(
     """
     judge_of(contest.judge)
     draw_batches(model, seeds[:1], options, None, precision, batch, None, cond[:1])  # refuses here
-    rows, rounds = max(1, batch // contest.round), -(-contest.of // contest.round)
+    rounds = contest.rounds()
+    rows = max(1, batch // rounds[0].stop)
     starts = range(0, len(seeds), rows)
 
     def spread(tries: list[list[int]], at: list[int]) -> tuple[list[int], Condition, list[str]]:
@@ -160,17 +163,17 @@ def best_batches(
     def drawn(tries: list[list[int]], at: list[int], plans: Tensor | None, k: int) -> Tensor:
         """k: which round of all it is."""
         many, told, texts = spread(tries, at)
-        told, counted = replace(told, plan=plans), stage(on_step, k, len(starts) * rounds)
+        told, counted = replace(told, plan=plans), stage(on_step, k, len(starts) * len(rounds))
         return draw(model, many, options, None, precision, batch, counted, told, _lead_pictures(contest, texts))
 
     def parts() -> Iterator[Chosen]:
         for i, start in enumerate(starts):
             best: dict[int, Best] = {}
             left = list(range(start, min(start + rows, len(seeds))))
-            for k in range(rounds):
-                tries = [drawings(seeds[row], contest.of)[k * contest.round : (k + 1) * contest.round] for row in left]
+            for k, these in enumerate(rounds):
+                tries = [drawings(seeds[row], contest.of)[these] for row in left]
                 tries, plans = promising(tries, left) if contest.reader else (tries, None)
-                images = drawn(tries, left, plans, i * rounds + k)
+                images = drawn(tries, left, plans, i * len(rounds) + k)
                 for row, own, group in zip(left, tries, images.split(len(tries[0]))):
                     best[row] = _better(best.get(row), contest, group, own, prompts[row])
                 left = [row for row in left if _doubtful(best[row], contest)]
