@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from inkwash.core.errors import ConfigError
+from inkwash.core.model import Judge
 from inkwash.core.rng import Rng
 from inkwash.data import facts, open_source
 from inkwash.methods import captioner
@@ -193,6 +194,24 @@ def test_as_a_judge_it_tells_how_likely_it_would_write_a_text():
     tokens = model.tokenizer.batch(["图"]).expand(3, -1)
     each = model.scores(x, tokens, torch.tensor([1, 1, 1]))[0].log_softmax(-1).gather(-1, tokens[..., None]).sum((1, 2))
     torch.testing.assert_close(scores[:, 1], each, atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_many_pictures_are_judged_each_by_its_own_text_as_one_by_one():
+    model, x, texts = model_of("transformer"), pictures(), ["ab", "图 c c", "ab"]
+    table = model.agreement(x, ["ab", "图 c c"])
+    own = torch.stack([table[0, 0], table[1, 1], table[2, 0]])
+    torch.testing.assert_close(model.each(x, texts), own, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(Judge.each(model, x, texts), own, atol=1e-4, rtol=1e-5)  # as a judge without an eye of its own does
+
+
+@torch.no_grad()
+def test_what_is_said_of_nothing_is_asked_again_when_weights_have_changed():
+    model, x = model_of("transformer"), pictures(1)[0]
+    seen = model._nothing(x)
+    assert model._nothing(x) is seen
+    stir_(model, 0.1)
+    assert not torch.allclose(model._nothing(x), seen)
 
 
 @torch.no_grad()

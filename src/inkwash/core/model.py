@@ -324,6 +324,14 @@ class Judge(ABC):
     def agreement(self, x: Tensor, texts: SequenceOf[str]) -> Tensor:
         """(N, C, H, W) in [-1, 1] and M texts, as far as they are not too long, to (N, M): the more, the better a text fits an image."""
 
+    def each(self, x: Tensor, texts: SequenceOf[str]) -> Tensor:
+        """How well each of N images fits its own text: (N,), with gradients."""
+        fits = x.new_zeros(len(x))
+        for text in dict.fromkeys(texts):
+            rows = [i for i, own in enumerate(texts) if own == text]
+            fits = fits.index_copy(0, torch.tensor(rows, device=x.device), self.agreement(x[rows], [text])[:, 0].to(fits))
+        return fits
+
     def doubt(self, x: Tensor, text: str) -> Doubt | None:
         """Of one image (C, H, W); None from a judge that does not look at words one by one."""
         return None

@@ -6,7 +6,7 @@ Reference: Ramesh et al. 2021, Zero-Shot Text-to-Image Generation (section 2.6: 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -174,8 +174,10 @@ def best_batches(
                 tries = [drawings(seeds[row], contest.of)[these] for row in left]
                 tries, plans = promising(tries, left) if contest.reader else (tries, None)
                 images = drawn(tries, left, plans, i * len(rounds) + k)
-                for row, own, group in zip(left, tries, images.split(len(tries[0]))):
-                    best[row] = _better(best.get(row), contest, group, own, prompts[row])
+                size = len(tries[0])
+                scores = _own_fits(contest.judge, images, [prompts[row] for row in left for _ in range(size)])
+                for row, own, group, fit in zip(left, tries, images.split(size), scores.split(size)):
+                    best[row] = _better(best.get(row), contest, group, own, fit, prompts[row])
                 left = [row for row in left if _doubtful(best[row], contest)]
                 if not left:
                     break
@@ -198,18 +200,19 @@ def _lead_pictures(contest: Contest, texts: list[str]) -> Leads | None:
         return None
     judge = judge_of(contest.judge)
 
-    def fit(images: Tensor, own: list[str]) -> Tensor:
-        images, parts = as_judge_sees(judge, images), []
-        for text, group in groupby(range(len(own)), own.__getitem__):
-            parts.append(judge.agreement(images[list(group)], [text])[:, 0])
-        return torch.cat(parts)
-
-    return lambda rows: Lead(lambda images: fit(images, texts[rows]), contest.lead_pictures, LATE)
+    return lambda rows: Lead(lambda images: judge.each(as_judge_sees(judge, images), texts[rows]), contest.lead_pictures, LATE)
 
 
-def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], prompt: str) -> Best:
-    """The best of the old one and images (N, C, H, W)."""
-    fit, at = fits(contest.judge, images, [prompt])[:, 0].max(0)
+@torch.no_grad()
+def _own_fits(model: Model, images: Tensor, texts: list[str], batch: int = 128) -> Tensor:
+    """How well each image fits its own text: (N,)."""
+    parts = as_judge_sees(model, images).split(batch)
+    return torch.cat([judge_of(model).each(x.to(model.device), texts[i * batch :][: len(x)]).cpu() for i, x in enumerate(parts)])
+
+
+def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], fits: Tensor, prompt: str) -> Best:
+    """The best of the old one and images (N, C, H, W), which fit so well (N)."""
+    fit, at = fits.max(0)
     if old is not None and old.fit >= fit.item():
         return old
     return Best(images[at], seeds[at], fit.item(), None if contest.enough is None else _doubt(contest.judge, images[at], prompt))

@@ -13,7 +13,7 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -81,6 +81,7 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         self.norm = nn.LayerNorm(config.d)
         tokens = self.tokenizer.size + len(LANGUAGES)
         self.writer = config.writer.build(tokens, config.tokenizer.length + 1, config.d)
+        self._blank: tuple[Any, ...] = (None,)
 
     def default_options(self) -> CaptionOptions:
         return CaptionOptions(lang=self.config.languages[0])
@@ -115,6 +116,9 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
     def agreement(self, x: Tensor, texts: Sequence[str]) -> Tensor:
         """log p(text | image), in nats. Between texts of one image it also weighs how usual a text is."""
         return self.foretold(self.eye(x), texts)
+
+    def each(self, x: Tensor, texts: Sequence[str]) -> Tensor:
+        return self.reads(self.eye(x), texts)
 
     def reads(self, features: Tensor, texts: Sequence[str]) -> Tensor:
         self._check(features)
@@ -156,7 +160,15 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         return Doubt(rather[at].item(), said[at])
 
     def _nothing(self, x: Tensor) -> Tensor:
-        """Places (M, P, D) of pictures of nothing: of one tone, of coarse noise, and one that is not seen at all."""
+        """Places (M, P, D) of pictures of nothing: of one tone, of coarse noise, and one that is not seen at all. Looking at them takes longer
+        than at a picture: what is seen is kept until weights change."""
+        version = (x.dtype, x.device, sum(p._version for p in self.parameters()))
+        if self._blank[0] != version:
+            self._blank = (version, self._look_at_nothing(x))
+        return self._blank[1]
+
+    @torch.no_grad()
+    def _look_at_nothing(self, x: Tensor) -> Tensor:
         shape, own = (4, x.shape[0], 4, 4), torch.Generator().manual_seed(0)
         noise = F.interpolate(torch.rand(shape, generator=own) * 1.6 - 0.8, x.shape[1:])
         flat = torch.tensor([-0.8, 0.0, 0.8])[:, None, None, None].expand(-1, *x.shape)
