@@ -160,8 +160,10 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         return Doubt(rather[at].item(), said[at])
 
     def _nothing(self, x: Tensor) -> Tensor:
-        """Places (M, P, D) of pictures of nothing: of one tone, of coarse noise, and one that is not seen at all. Looking at them takes longer
-        than at a picture: what is seen is kept until weights change."""
+        """Places (M, P, D) of pictures of nothing: of one tone, of coarse noise, and one that is not seen at all.
+
+        To look at them takes longer than to look at a picture, so what is seen is kept until weights change.
+        """
         version = (x.dtype, x.device, sum(p._version for p in self.parameters()))
         if self._blank[0] != version:
             self._blank = (version, self._look_at_nothing(x))
