@@ -24,7 +24,7 @@ PROMPTS = (
     "a small red circle above a large blue square",
     "a green star in a bare dark room",
     "一个黄色三角形在蓝色圆形左边",
-    "a small purple ring and a red heart, with a large yellow cross",
+    "a small purple ring to the left of a red heart, with a large yellow cross",
 )
 
 
