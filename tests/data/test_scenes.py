@@ -1,5 +1,8 @@
 """The world of scenes: the same anywhere, true to what it says, in two looks, and read back."""
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -23,7 +26,7 @@ from inkwash.data.scenes import (
     split_of,
     tells,
 )
-from inkwash.data.scenes.world import RELATIONS, covered, most_objects
+from inkwash.data.scenes.world import RELATIONS, area, covered, most_objects
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,21 @@ def test_relations_of_clear_scenes_are_no_borderline_cases():
     assert relations == set(RELATIONS)
 
 
+def test_in_scenes_apart_only_what_is_said_to_cover_touches_and_hides_enough_to_be_seen():
+    relations = set()
+    for i in range(60):
+        scene = sample(0, i, 64, Settings(apart=True))
+        relations.add(scene.relation)
+        told = set(scene.objects[:2]) if scene.relation in ("in front of", "behind") else set()
+        for one, other in combinations(scene.objects, 2):
+            touching = any(covered(replace(o, diameter=1.15 * o.diameter), [p]) > 0 for o, p in ((one, other), (other, one)))
+            assert touching == ({one, other} == told)
+        if told:
+            back, front = sorted(told, key=lambda o: o.z)
+            assert covered(back, [front]) * area(back) * 64 * 64 >= 16
+    assert relations == {None, *RELATIONS}
+
+
 def test_captions_come_in_two_languages(scenes):
     for scene in scenes:
         english, chinese = captions(scene)
@@ -95,8 +113,9 @@ def test_held_out_compositions_are_only_in_the_test_split():
 
 
 def test_a_setting_that_is_not_used_leaves_a_fingerprint_as_it_was():
-    plain, clear = ScenesSource(64, 12), ScenesSource(64, 12, clear=True)
-    assert plain.fingerprint() == "33a1d5989a2e6397" != clear.fingerprint()
+    plain, clear, apart = ScenesSource(64, 12), ScenesSource(64, 12, clear=True), ScenesSource(64, 12, apart=True)
+    assert len({plain.fingerprint(), clear.fingerprint(), apart.fingerprint()}) == 3
+    assert plain.fingerprint() == "33a1d5989a2e6397" and clear.fingerprint() == "13b3e857b12150bc"
 
 
 def test_a_picture_is_read_back():

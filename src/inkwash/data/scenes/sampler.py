@@ -19,6 +19,7 @@ from inkwash.data.scenes.world import (
     Background,
     Object,
     Scene,
+    area,
     covered,
     diameters,
     enclosed,
@@ -30,25 +31,30 @@ TRIES = 24  # places that an object may be tried in
 JITTER = 0.05  # relative, either way, about a size's diameter
 MOST_COVERED = 0.20  # of an object's area
 MOST_ENCLOSED = 0.5  # of its outline may run over other objects: the rest is seen against the ground
+SEEN = 16  # pixels that are hidden, at least, of what is said to be behind
+GAP = 1.15  # times its diameter, at which a thing still touches no other
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a scene may hold. `objects` bounds their number (None: 1 below 32 pixels, 2 from 32, 4 from 64), `plain` leaves out textures,
     grounds other than flat ones and changes of light, `holdout` keeps the compositions of `split.held_out` out of the training split.
-    `clear`: a relation that is told is never a borderline case (`world.CLEAR`).
+    `clear`: a relation that is told is never a borderline case (`world.CLEAR`). `apart`: things touch only where one is said to be in front
+    of the other, and then enough of that one is hidden to be seen (`SEEN`).
     """
 
     objects: int | None = None
     plain: bool = False
     holdout: bool = True
     clear: bool = False
+    apart: bool = False
 
     def __post_init__(self):
         if self.objects is not None and not 1 <= self.objects <= 4:
             raise ConfigError(f"scenes hold 1 to 4 objects, not {self.objects}.")
 
 
+ACROSS = ("left of", "right of", "above", "below")
 SIMPLE = Settings(objects=1, plain=True, holdout=False)
 SPLITS = ("train", "val", "test", "all")
 
@@ -80,15 +86,33 @@ def _shows(o: Object, scene: list[Object]) -> bool:
     return covered(o, [p for p in others if p.z > o.z]) <= MOST_COVERED and enclosed(o, others) <= MOST_ENCLOSED
 
 
-def _place(draws: Draws, objects: list[Object], relation: str | None, clear: bool) -> list[Object] | None:
+def _touch(a: Object, b: Object) -> bool:
+    return any(covered(replace(o, diameter=GAP * o.diameter), [p]) > 0 for o, p in ((a, b), (b, a)))
+
+
+def _told(a: Object, relation: str, b: Object, settings: Settings, side: int) -> bool:
+    """Whether the relation that is told of the first two can be seen."""
+    if not holds(a, relation, b, CLEAR if settings.clear else 1.0):
+        return False
+    if not settings.apart:
+        return True
+    if relation in ACROSS:
+        return not _touch(a, b)
+    front, back = (a, b) if relation == "in front of" else (b, a)
+    return covered(back, [front]) * area(back) * side * side >= SEEN
+
+
+def _place(draws: Draws, objects: list[Object], relation: str | None, settings: Settings, side: int) -> list[Object] | None:
     """Positions that keep objects whole, hardly covered and, for the first two, in the relation; None where chance did not find any."""
     placed: list[Object] = []
-    margin, tries = (CLEAR, 4 * TRIES) if clear else (1.0, TRIES)
+    tries = 4 * TRIES if settings.clear or settings.apart else TRIES
     for k, o in enumerate(objects):
         edge = o.diameter / 2 + 0.015
         for _ in range(tries if k == 1 else TRIES):
             o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
-            if k == 1 and not holds(placed[0], relation, o, margin):
+            if k == 1 and not _told(placed[0], relation, o, settings, side):
+                continue
+            if k > 1 and settings.apart and any(_touch(o, p) for p in placed):
                 continue
             trial = [*placed, o]
             if all(_shows(b, trial) for b in trial):
@@ -111,7 +135,7 @@ def _propose(draws: Draws, side: int, settings: Settings, count: int) -> Scene |
         diameter = scale[size] * draws.uniform(1 - JITTER, 1 + JITTER)
         texture = "plain" if settings.plain else draws.pick(TEXTURES)
         objects.append(Object(draws.pick(SHAPES), colour, size, texture, 0.5, 0.5, diameter, z))
-    placed = _place(draws, objects, relation, settings.clear)
+    placed = _place(draws, objects, relation, settings, side)
     if placed is None:
         return None
     near, far = TONES[draws.pick(list(TONES))]

@@ -108,6 +108,11 @@ def _silhouette(shape: str, x: float, y: float, diameter: float, n: int) -> np.n
     return table[np.clip(iy, 0, len(table) - 1)[:, None], np.clip(ix, 0, len(table) - 1)[None]] & seen
 
 
+def area(o: Object, n: int = 64) -> float:
+    """Of its whole silhouette, as a share of the picture."""
+    return float(_silhouette(o.shape, o.x, o.y, o.diameter, n).mean())
+
+
 def covered(back: Object, front: Sequence[Object], n: int = 64) -> float:
     """The share of `back`'s area that the objects in `front` hide, whatever their z."""
     near = [o for o in front if math.hypot(o.x - back.x, o.y - back.y) < 0.71 * (o.diameter + back.diameter)]
