@@ -3,9 +3,9 @@
 usage: python benchmarks/drawing.py [--model scenes-64] [--steps 14] [--rounds 5]
 
 cold: `inkwash draw` as a process of its own, to a file on disk. warm: one picture, and 16 at once, with the model loaded. The other side is
-the loop of a pipeline of diffusers on pixels: its conditional U-Net with random weights, as wide as it must be to have about as many
-parameters as ours (a plan's net counts too), DDIM, the same number of steps, guidance on in both, nothing judged. Medians over rounds that
-alternate between the two.
+the loop of a pipeline of diffusers, on pixels and among latents as ours are (its decoder is not run): its conditional U-Net with random
+weights, as wide as it must be to have about as many parameters as ours (a plan counts too), DDIM, the same number of steps, guidance on in
+both, nothing judged. Medians over rounds that alternate between them.
 """
 
 import argparse
@@ -44,16 +44,16 @@ def cold(model: str, steps: int) -> float:
         return time.perf_counter() - start
 
 
-def peer(parameters: int, side: int):
-    """A conditional U-Net of diffusers of about so many parameters, for pictures of `side` pixels, and its DDIM scheduler."""
+def peer(parameters: int, shape: tuple[int, int, int]):
+    """A conditional U-Net of diffusers of about so many parameters, for what has this shape (C, H, W), and its DDIM scheduler."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     best = None
-    for width in range(32, 257, 32):
+    for width in range(32, 257, 16):
         torch.manual_seed(0)
         net = UNet2DConditionModel(
-            sample_size=side, in_channels=3, out_channels=3, layers_per_block=2, cross_attention_dim=192, norm_num_groups=32,
-            block_out_channels=(width, 2 * width, 2 * width), attention_head_dim=8,
+            sample_size=shape[1], in_channels=shape[0], out_channels=shape[0], layers_per_block=2, cross_attention_dim=192,
+            block_out_channels=(width, 2 * width, 2 * width), norm_num_groups=16, attention_head_dim=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         ).eval()  # fmt: skip
@@ -64,9 +64,9 @@ def peer(parameters: int, side: int):
 
 
 @torch.no_grad()
-def theirs(net, scheduler, n: int, side: int, steps: int) -> torch.Tensor:
+def theirs(net, scheduler, n: int, shape: tuple[int, int, int], steps: int) -> torch.Tensor:
     """A pipeline's loop: two branches in one pass, classifier-free guidance, DDIM."""
-    x, text = torch.randn(n, 3, side, side), torch.randn(2 * n, 24, 192)
+    x, text = torch.randn(n, *shape), torch.randn(2 * n, 24, 192)
     scheduler.set_timesteps(steps)
     for t in scheduler.timesteps:
         null, cond = net(torch.cat([x, x]), t, text).sample.chunk(2)
@@ -85,19 +85,23 @@ def clock(f) -> float:
 
 
 def beside(loaded: Loaded, steps: int, rounds: int) -> None:
-    side = loaded.model.config.shape[1]
-    nets = [loaded.model.net, *([loaded.model.plan.net] if getattr(loaded.model, "plan", None) else [])]  # a plan's steps come first
+    model, plan = loaded.model, getattr(loaded.model, "plan", None)
+    nets = [model.net, *filter(None, [model.grounding, getattr(plan, "net", plan)])]  # a plan comes first
     own = sum(p.numel() for net in nets for p in net.parameters())
-    net, count, scheduler = peer(own, side)
-    print(f"parameters of the U-Net: {own / 1e6:.2f} M here, {count / 1e6:.2f} M there; {loaded.precision.name} here, fp32 there")
+    shapes = {"pixels": model.config.shape, "latents": model.space}
+    peers = {name: peer(own, shape) for name, shape in shapes.items()}
+    there = ", ".join(f"{count / 1e6:.2f} M there on {name}" for name, (_, count, _) in peers.items())
+    print(f"parameters: {own / 1e6:.2f} M here, {there}; {loaded.precision.name} here, fp32 there")
     for n in (1, 16):
-        ours, other = [], []
+        times = {name: [] for name in ("here", *peers)}
         for _ in range(rounds + 1):
-            ours.append(clock(partial(loaded.sample, n, prompt=PROMPT, of=1, steps=steps)))
-            other.append(clock(partial(theirs, net, scheduler, n, side, steps)))
-        ours, other = ([t / n for t in times[1:]] for times in (ours, other))  # the first round warms up
-        ratio = statistics.median(b / a for a, b in zip(ours, other))
-        print(f"{n} at once, seconds a picture: {median(ours)} here, {median(other)} with diffusers, {ratio:.1f} times")
+            times["here"].append(clock(partial(loaded.sample, n, prompt=PROMPT, of=1, steps=steps)))
+            for name, (net, _, scheduler) in peers.items():
+                times[name].append(clock(partial(theirs, net, scheduler, n, shapes[name], steps)))
+        ours, *others = ([t / n for t in own[1:]] for own in times.values())  # the first round warms up
+        print(f"{n} at once, seconds a picture: {median(ours)} here")
+        for name, other in zip(peers, others):
+            print(f"  diffusers on {name}: {median(other)}, {statistics.median(b / a for a, b in zip(ours, other)):.1f} times")
 
 
 def main() -> None:

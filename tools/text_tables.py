@@ -48,6 +48,7 @@ TABLES = {
             "drawing.step": {"en": "a network of the same size here, one picture", "zh": "同样大小的网络，这里，一张图"},
             "drawing.diffusers": {"en": "in a pipeline of diffusers, equal steps", "zh": "在 diffusers 的管线里，步数相同"},
             "drawing.ratio": {"en": "times as quick", "zh": "快的倍数"},
+            "drawing.latents": {"en": "diffusers among such latents, no decoder", "zh": "diffusers 在这样的潜变量里，不解码"},
         },
     ),
     "captions": (

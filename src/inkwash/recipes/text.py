@@ -26,6 +26,7 @@ from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig, Writer
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 LATENTS = ("autoencoder", "eye")  # kinds that a text model may diffuse among the latents of
+BOXED = {"mean": -0.5, "std": 1.1}  # times, after boxes: the noisy end is settled by these
 READING = 0.02  # weight of what a teacher reads
 READ = 20_000  # captions that a tokenizer is learnt from, at most
 
@@ -69,8 +70,9 @@ def text(
         config = config.model_copy(update={"objective": config.objective.model_copy(update={"teacher": teacher, "reading": READING})})
     if plan is None:
         return config
-    objective = config.objective.model_copy(update={"planning": 0.0})  # it is learnt already
-    seen = {"plan": plan, "grounding": GroundingConfig() if plan.kind == "layout" else None}
+    boxes = plan.kind == "layout"
+    objective = config.objective.model_copy(update={"planning": 0.0, **(BOXED if boxes else {})})  # a plan is learnt already
+    seen = {"plan": plan, "grounding": GroundingConfig() if boxes else None}
     return config.model_copy(update={"model": config.model.model_copy(update=seen), "objective": objective})
 
 
@@ -110,7 +112,7 @@ def _further(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
         known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
         tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known))})
         model = model.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
-    times = {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
+    times = BOXED if model.grounding else {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,
