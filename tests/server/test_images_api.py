@@ -242,3 +242,18 @@ def test_the_same_request_twice_is_made_once(server):
     head = {"Idempotency-Key": "once"}
     one, other = (server.post("/v1/images/generations", {"prompt": PROMPT}, headers=head)[2] for _ in range(2))
     assert one["inkwash"]["job"] == other["inkwash"]["job"] and one["data"] == other["data"]
+
+
+def test_the_document_says_how_requests_are_refused(server):
+    document = server.get("/v1/openapi.json")[2]
+    for path, methods in document["paths"].items():
+        for method, told in methods.items():
+            codes = {code for code in told["responses"] if code[0] in "45"}
+            assert codes == {"4XX", "5XX"}, (path, method, codes)
+    shape = document["components"]["schemas"]["Wrong"]["properties"]
+    assert shape.keys() == server.post("/v1/images/generations", {"n": 0})[2]["error"].keys()
+
+
+def test_what_a_place_may_be_asked_for_is_said_whole(server):
+    status, headers, _ = server.ask("PUT", "/v1/jobs/none")
+    assert status == 405 and headers["allow"] == "DELETE, GET"

@@ -9,17 +9,24 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from inkwash import __version__
 from inkwash.server.errors import ApiError, invalid
 from inkwash.server.guard import HEADERS, LOCAL, Guard
 from inkwash.server.metrics import Metrics
+from inkwash.server.protocol import Refusal
 from inkwash.server.routes import grids, images, jobs, page, training
 from inkwash.server.serving import Serving
 from inkwash.server.settings import ServerConfig
 
 log = logging.getLogger("inkwash.server")
 TIDY = 600.0  # seconds between two rounds of tidying
+ROUTERS = (images.router, jobs.router, training.router, grids.router, page.router)
+REFUSALS = {
+    "4XX": {"model": Refusal, "description": "Refused; the message says why"},
+    "5XX": {"model": Refusal, "description": "Not done, through no fault of the request"},
+}
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -35,12 +42,13 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await task
 
-    app = FastAPI(title="Inkwash", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    places = {"docs_url": None, "redoc_url": None, "openapi_url": "/v1/openapi.json"}
+    app = FastAPI(title="Inkwash", version=__version__, lifespan=life, responses=REFUSALS, **places)
     app.state.config, app.state.serving, app.state.metrics = config, Serving(config), Metrics()
-    for router in (images.router, jobs.router, training.router, grids.router, page.router):
+    for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/healthz", health, methods=["GET"], tags=["owner"])
-    app.add_api_route("/metrics", metrics, methods=["GET"], tags=["owner"])
+    app.add_api_route("/metrics", metrics, methods=["GET"], tags=["owner"], response_class=PlainTextResponse)
     app.add_exception_handler(ApiError, _told)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _unfit)
@@ -77,7 +85,15 @@ async def _http(request: Request, error: HTTPException) -> JSONResponse:
     said = ApiError(
         error.status_code, f"{request.method} {request.url.path[:200]}: {str(error.detail).lower()}.", CODES.get(error.status_code)
     )
-    return JSONResponse(said.body(), error.status_code, headers=error.headers)
+    allowed = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else {}
+    return JSONResponse(said.body(), error.status_code, headers={**(error.headers or {}), **allowed})
+
+
+def _methods(request: Request) -> list[str]:
+    """Of all routes with the path of a request; the framework names those of the first."""
+    routes = [route for router in (request.app, *ROUTERS) for route in router.routes if isinstance(route, Route)]
+    there = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in there for method in route.methods or ()})
 
 
 async def _unfit(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -17,6 +17,21 @@ SIZE = r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}"
 NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance", "negative_prompt": "negative"}  # of options of our models
 
 
+class Wrong(BaseModel):
+    """What is wrong: param, the field it is about; code, for programs."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Refusal(BaseModel):
+    """Every answer that is no success."""
+
+    error: Wrong
+
+
 class Wishes(BaseModel):
     """What all requests for pictures have in common. Fields that nobody knows are options of the model's own.
 
