@@ -16,7 +16,7 @@ from inkwash.server.errors import ApiError
 from inkwash.server.lessons import Lessons
 from inkwash.server.making import MAKERS
 from inkwash.server.protocol import Edition, Generation, Styling, Training, read, read_form
-from inkwash.server.queue import CANCELLED, DONE, FAILED, KINDS, QUEUED, TRAINING
+from inkwash.server.queue import CANCELLED, DONE, FAILED, KINDS, QUEUED, TRAINING, Queue
 from inkwash.server.serving import Serving
 from inkwash.server.settings import Limits, ServerConfig
 from live import png
@@ -74,6 +74,25 @@ def test_who_waits_is_woken(serving):
         done = await asyncio.wait_for(waiting, 5)
         pump.cancel()
         return done
+
+    assert asyncio.run(both()).state == DONE and not serving._events
+
+
+def test_what_changes_before_the_pump_is_awake_is_told_too(serving):
+    async def both():
+        pump = asyncio.create_task(serving.pump())
+        await asyncio.sleep(0.05)  # nobody waits: it sleeps
+        job = serving.generate(asked())
+        states = serving.follow(job.id)
+        assert (await anext(states)).state == QUEUED  # looked, before the pump could begin to
+        worker = Queue(serving.config.folder / "queue.db")
+        worker.claim([job.id])
+        worker.finish(job.id, DONE, {"pictures": [], "texts": []})
+        worker.close()
+        last = await asyncio.wait_for(anext(states), 5)
+        await states.aclose()
+        pump.cancel()
+        return last
 
     assert asyncio.run(both()).state == DONE and not serving._events
 

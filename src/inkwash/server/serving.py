@@ -18,7 +18,6 @@ from inkwash.server.settings import ServerConfig
 from inkwash.server.store import Store
 
 TICK = 0.02  # seconds between two looks at what the worker has changed, while somebody waits
-REST = 0.25  # while nobody does
 RANDOM = 2**31  # seeds that are drawn for who names none
 UNSERVED = ("size", "tile", "overlap", "lora", "strength", "rounds")  # options that are a field of their own, or not for strangers
 
@@ -34,6 +33,7 @@ class Serving:
         self.archives = Store(config.folder / "archives")
         self.intake = Intake(self.uploads, config.limits.pixels)
         self._events: dict[str, set[asyncio.Event]] = {}
+        self._waited = asyncio.Event()  # somebody has begun to wait
         self._seed = int(time.time() * 1e6) % RANDOM
 
     # ---- models
@@ -258,15 +258,23 @@ class Serving:
         """Wake who waits for a job when it has changed; runs as long as the server does."""
         version, changed = self.queue.version(), self.queue.now()
         while True:
-            await asyncio.sleep(TICK if self._events else REST)
+            if not self._events:
+                self._waited.clear()
+                await self._waited.wait()
+                version, changed = self.queue.version(), self.queue.now()
+                self._wake(list(self._events))  # something may have changed before this look
+            await asyncio.sleep(TICK)
             now = self.queue.version()
             latest = self.queue.now()
             if now == version and latest == changed:
                 continue
-            for job in self.queue.since(changed):
-                for event in self._events.get(job.id, ()):
-                    event.set()
+            self._wake([job.id for job in self.queue.since(changed)])
             version, changed = now, latest
+
+    def _wake(self, ids: Sequence[str]) -> None:
+        for id in ids:
+            for event in self._events.get(id, ()):
+                event.set()
 
     async def follow(self, id: str) -> AsyncIterator[Job]:
         """A job as it is, and again whenever it has changed, until it has ended."""
@@ -295,6 +303,7 @@ class Serving:
         event = asyncio.Event()
         for id in ids:
             self._events.setdefault(id, set()).add(event)
+        self._waited.set()
         try:
             yield event
         finally:
@@ -337,8 +346,7 @@ class Serving:
         for job in jobs or []:
             self.uploads.remove(uploads_of(job.payload))
             self.pictures.remove(made_of(job))
-            for event in self._events.get(job.id, ()):  # the pump sees only jobs that there are
-                event.set()
+            self._wake([job.id])  # the pump sees only jobs that there are
         return jobs
 
 
