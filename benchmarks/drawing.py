@@ -98,7 +98,7 @@ def beside(loaded: Loaded, steps: int, rounds: int) -> None:
             times["here"].append(clock(partial(loaded.sample, n, prompt=PROMPT, of=1, steps=steps)))
             for name, (net, _, scheduler) in peers.items():
                 times[name].append(clock(partial(theirs, net, scheduler, n, shapes[name], steps)))
-        ours, *others = ([t / n for t in own[1:]] for own in times.values())  # the first round warms up
+        ours, *others = ([t / n for t in spent[1:]] for spent in times.values())  # the first round warms up
         print(f"{n} at once, seconds a picture: {median(ours)} here")
         for name, other in zip(peers, others):
             print(f"  diffusers on {name}: {median(other)}, {statistics.median(b / a for a, b in zip(ours, other)):.1f} times")

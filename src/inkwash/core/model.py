@@ -74,6 +74,11 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def weights_version(self) -> int:
+        """A number that changes whenever weights do, for what is kept until then."""
+        return sum(p._version for p in self.parameters())
+
     def deployed(self) -> tuple[nn.Module, dict[str, Tensor]]:
         """What another runtime needs of this model: a module of tensors only, and an example of its inputs, two rows, by name.
 

@@ -255,7 +255,7 @@ class Estimator(Model, Sampler, Prompted):
     @torch.no_grad()
     def errors(self) -> tuple[Grid, Tensor]:
         """What steps of every length cost this model, measured on 16 images of its own; kept until the weights change."""
-        version = sum(p._version for p in self.parameters())
+        version = self.weights_version
         if self._own[0] != version:
             rng = Rng(range(16), self.device)
             label = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None

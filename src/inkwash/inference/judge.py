@@ -109,11 +109,10 @@ class Contest:
     def rounds(self) -> list[slice]:
         """Which of the drawings are made at once, between two looks of the judge."""
         if self.reader:
-            ends = range(PLANS, self.of + PLANS, PLANS)
+            ends = range(PLANS, self.of, PLANS)
         else:
-            ends = [self.of] if self.enough is None else [FIRST << k for k in range(self.of.bit_length())]
-        ends = [0, *(end for end in ends if end < self.of), self.of]
-        return [slice(*pair) for pair in pairwise(ends)]
+            ends = () if self.enough is None else [FIRST << k for k in range(self.of.bit_length()) if FIRST << k < self.of]
+        return [slice(*pair) for pair in pairwise([0, *ends, self.of])]
 
 
 class Best(NamedTuple):
@@ -210,9 +209,9 @@ def _own_fits(model: Model, images: Tensor, texts: list[str], batch: int = 128) 
     return torch.cat([judge_of(model).each(x.to(model.device), texts[i * batch :][: len(x)]).cpu() for i, x in enumerate(parts)])
 
 
-def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], fits: Tensor, prompt: str) -> Best:
+def _better(old: Best | None, contest: Contest, images: Tensor, seeds: list[int], scores: Tensor, prompt: str) -> Best:
     """The best of the old one and images (N, C, H, W), which fit so well (N)."""
-    fit, at = fits.max(0)
+    fit, at = scores.max(0)
     if old is not None and old.fit >= fit.item():
         return old
     return Best(images[at], seeds[at], fit.item(), None if contest.enough is None else _doubt(contest.judge, images[at], prompt))

@@ -68,12 +68,13 @@ def text(
     config = _begun(source, facts, start)
     if teacher is not None:
         config = config.model_copy(update={"objective": config.objective.model_copy(update={"teacher": teacher, "reading": READING})})
-    if plan is None:
-        return config
-    boxes = plan.kind == "layout"
-    objective = config.objective.model_copy(update={"planning": 0.0, **(BOXED if boxes else {})})  # a plan is learnt already
-    seen = {"plan": plan, "grounding": GroundingConfig() if boxes else None}
-    return config.model_copy(update={"model": config.model.model_copy(update=seen), "objective": objective})
+    model, objective = config.model, config.objective
+    if plan is not None:
+        model = model.model_copy(update={"plan": plan, "grounding": GroundingConfig() if plan.kind == "layout" else None})
+        objective = objective.model_copy(update={"planning": 0.0})  # it is learnt already
+    if model.grounding:
+        objective = objective.model_copy(update=BOXED)
+    return config.model_copy(update={"model": model, "objective": objective})
 
 
 def _begun(source: str, facts: Facts, start: ModelConfig | None) -> RunConfig:
@@ -112,7 +113,7 @@ def _further(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
         known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
         tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known))})
         model = model.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
-    times = BOXED if model.grounding else {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
+    times = {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
         model=model,

@@ -256,20 +256,16 @@ class Serving:
 
     async def pump(self) -> None:
         """Wake who waits for a job when it has changed; runs as long as the server does."""
-        version, changed = self.queue.version(), self.queue.now()
         while True:
-            if not self._events:
-                self._waited.clear()
-                await self._waited.wait()
-                version, changed = self.queue.version(), self.queue.now()
-                self._wake(list(self._events))  # something may have changed before this look
-            await asyncio.sleep(TICK)
-            now = self.queue.version()
-            latest = self.queue.now()
-            if now == version and latest == changed:
-                continue
-            self._wake([job.id for job in self.queue.since(changed)])
-            version, changed = now, latest
+            await self._waited.wait()
+            changed = self.queue.now()
+            self._wake(list(self._events))  # something may have changed before this look
+            while self._events:
+                await asyncio.sleep(TICK)
+                if (latest := self.queue.now()) != changed:
+                    self._wake([job.id for job in self.queue.since(changed)])
+                    changed = latest
+            self._waited.clear()
 
     def _wake(self, ids: Sequence[str]) -> None:
         for id in ids:

@@ -54,7 +54,7 @@ class Settings:
             raise ConfigError(f"scenes hold 1 to 4 objects, not {self.objects}.")
 
 
-ACROSS = ("left of", "right of", "above", "below")
+COVERING = ("in front of", "behind")
 SIMPLE = Settings(objects=1, plain=True, holdout=False)
 SPLITS = ("train", "val", "test", "all")
 
@@ -90,29 +90,25 @@ def _touch(a: Object, b: Object) -> bool:
     return any(covered(replace(o, diameter=GAP * o.diameter), [p]) > 0 for o, p in ((a, b), (b, a)))
 
 
-def _told(a: Object, relation: str, b: Object, settings: Settings, side: int) -> bool:
-    """Whether the relation that is told of the first two can be seen."""
-    if not holds(a, relation, b, CLEAR if settings.clear else 1.0):
-        return False
-    if not settings.apart:
-        return True
-    if relation in ACROSS:
-        return not _touch(a, b)
-    front, back = (a, b) if relation == "in front of" else (b, a)
-    return covered(back, [front]) * area(back) * side * side >= SEEN
+def _apart(o: Object, placed: list[Object], covering: bool, side: int) -> bool:
+    """Whether an object touches none of those that are there. covering: the only one there and this one cover each other, by enough."""
+    if covering:
+        back, front = sorted([*placed, o], key=lambda p: p.z)
+        return covered(back, [front]) * area(back) * side * side >= SEEN
+    return not any(_touch(o, p) for p in placed)
 
 
 def _place(draws: Draws, objects: list[Object], relation: str | None, settings: Settings, side: int) -> list[Object] | None:
     """Positions that keep objects whole, hardly covered and, for the first two, in the relation; None where chance did not find any."""
     placed: list[Object] = []
-    tries = 4 * TRIES if settings.clear or settings.apart else TRIES
+    margin, tries = CLEAR if settings.clear else 1.0, 4 * TRIES if settings.clear or settings.apart else TRIES
     for k, o in enumerate(objects):
         edge = o.diameter / 2 + 0.015
         for _ in range(tries if k == 1 else TRIES):
             o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
-            if k == 1 and not _told(placed[0], relation, o, settings, side):
+            if k == 1 and not holds(placed[0], relation, o, margin):
                 continue
-            if k > 1 and settings.apart and any(_touch(o, p) for p in placed):
+            if settings.apart and not _apart(o, placed, k == 1 and relation in COVERING, side):
                 continue
             trial = [*placed, o]
             if all(_shows(b, trial) for b in trial):
@@ -127,7 +123,7 @@ def _propose(draws: Draws, side: int, settings: Settings, count: int) -> Scene |
     scale = diameters(side)
     depth = draws.several(range(count), count)
     relation = draws.pick(RELATIONS) if count > 1 else None
-    if relation in ("in front of", "behind") and (depth[0] > depth[1]) != (relation == "in front of"):
+    if relation in COVERING and (depth[0] > depth[1]) != (relation == "in front of"):
         depth[0], depth[1] = depth[1], depth[0]
     objects = []
     for colour, z in zip(draws.several(list(COLOURS), count), depth):
