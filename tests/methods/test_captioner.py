@@ -140,6 +140,18 @@ def test_looking_everywhere_equally_costs_nothing():
     assert parts["uneven"].item() == pytest.approx(0, abs=1e-10)
 
 
+def test_pictures_are_changed_in_training_and_not_where_held_out_ones_are_looked_at():
+    model, x = model_of("transformer"), pictures(2)
+    rows = batch_of(x)
+    rows = type(rows)(rows.image, rows.cond, rows.index, [("abc",), ("de",)])
+    plain, changed = (CaptioningConfig(augment=kinds).build(model) for kinds in ((), ("affine", "cutout")))
+    loss = plain.loss("main", rows, step_of(2))[0]
+    assert changed.loss("main", rows, step_of(2))[0] != loss
+    assert changed.validate(rows, step_of(2)) == plain.validate(rows, step_of(2)) and plain.validate(rows, step_of(2))["loss"] == loss
+    with pytest.raises(ValueError, match="stays as it is"):
+        CaptioningConfig(augment=("affine",), eye=False)
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 def test_learns_to_say_what_it_sees_in_both_languages(writer, tmp_path):
     from PIL import Image

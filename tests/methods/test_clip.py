@@ -53,6 +53,14 @@ def test_the_loss_is_that_of_the_paper_by_hand(model):
     assert parts["found"].item() == pytest.approx(sum(int(s[i].argmax()) == i for i in range(5)) / 5)
 
 
+def test_pictures_are_changed_in_training_and_not_where_held_out_ones_are_looked_at(model):
+    rows, step = batch(), step_of(5)
+    plain, changed = (ContrastiveConfig(augment=kinds).build(model) for kinds in ((), ("affine", "cutout")))
+    loss = plain.loss("main", rows, step)[0]
+    assert changed.loss("main", rows, step_of(5))[0] != loss
+    assert changed.validate(rows, step_of(5))["loss"] == plain.validate(rows, step_of(5))["loss"] == loss
+
+
 def test_the_scale_has_an_end(model):
     model.log_scale.data.fill_(math.log(1e4))
     assert model.scale.item() == SHARPEST

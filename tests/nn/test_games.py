@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from inkwash.core.rng import Rng
-from inkwash.nn.augment import KINDS, augment, cutout, translation
+from inkwash.nn.augment import KINDS, affine, augment, cutout, translation
 from inkwash.nn.critics import Critic
 from inkwash.nn.dcgan import DCGANConfig, MLPConfig
 from inkwash.nn.games import GAMES, coverage, slope
@@ -114,6 +114,21 @@ def test_where_a_shift_and_a_hole_lie():
     assert torch.equal(down[..., 1:, :7], x[..., :7, 1:]) and (down[..., 0, :] == 0).all() and (down[..., 7] == 0).all()
     hole = cutout(x, torch.tensor([[0.5, 0.25, 0]])) == 0
     assert hole[0, 0, 2:6, :4].all() and hole.sum() == 16
+
+
+def test_how_far_a_picture_is_turned_and_enlarged():
+    x = torch.rand(2, 3, 6, 10, generator=torch.Generator().manual_seed(0))
+    middle = torch.full((2, 3), 0.5)
+    torch.testing.assert_close(affine(x, middle), x)
+    over = affine(x, torch.tensor([[1.0, 0.5, 0], [0.0, 0.5, 0]]), degrees=180)
+    torch.testing.assert_close(over, x.flip(2, 3), atol=1e-5, rtol=0)
+    wide = torch.zeros(1, 1, 16, 24)
+    wide[..., 6:10, 8:16] = 1  # 4 x 8 in the middle
+    standing = affine(wide, torch.tensor([[1.0, 0.5, 0]]), degrees=90)
+    torch.testing.assert_close(standing[0, 0, 4:12, 10:14], torch.ones(8, 4), atol=1e-4, rtol=0)
+    assert standing.sum().item() == pytest.approx(32, rel=1e-3)  # a wide picture is turned, not sheared
+    large = affine(wide, torch.tensor([[0.5, 1.0, 0]]), octaves=1)
+    assert large.sum().item() == pytest.approx(4 * 32, rel=0.05)
 
 
 # ---- critics

@@ -13,10 +13,11 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +28,7 @@ from inkwash.core.model import Captioner, Doubt, Encoding, Model, Options, Seer,
 from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.core.words import is_chinese
+from inkwash.nn.augment import Kind, augment
 from inkwash.nn.beams import Beams
 from inkwash.nn.dit import positions
 from inkwash.nn.grid_coder import GridConfig, GridEncoder
@@ -251,6 +253,13 @@ class CaptioningConfig(ObjectiveConfig):
     kind: Literal["captioning"] = "captioning"
     eye: bool = True
     everywhere: float = Field(0.0, ge=0)
+    augment: tuple[Kind, ...] = ()
+
+    @model_validator(mode="after")
+    def _eye_learns(self) -> "CaptioningConfig":
+        if self.augment and not self.eye:
+            raise ValueError("pictures are not augmented for an eye that stays as it is: what it sees is worked out once")
+        return self
 
     def build(self, model: ImageCaptioner) -> "Captioning":
         return Captioning(self, model)
@@ -271,6 +280,14 @@ class Captioning(Objective):
         refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(replace(batch, image=augment(batch.image, step.rng, self.config.augment)), step)
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        loss, parts = self._loss(batch, step)  # of pictures as they are
+        return {"loss": loss, **parts}
+
+    def _loss(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         texts = step.texts(batch.text)
         tokens = self.model.tokenizer.batch(texts).to(batch.image.device)
         languages = torch.tensor([language_of(t) for t in texts], device=batch.image.device)

@@ -11,6 +11,7 @@ References: 1. Radford et al. 2021, Learning Transferable Visual Models from Nat
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from inkwash.core.batch import Batch, Step
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.model import Aligner, Extractor, Model
 from inkwash.core.objective import Objective, refuse_uncaptioned
+from inkwash.nn.augment import Kind, augment
 from inkwash.nn.layers import full
 from inkwash.nn.pyramid import Encoder, PyramidConfig
 from inkwash.nn.text import TextConfig
@@ -69,9 +71,10 @@ class Clip(Model, Extractor, Aligner):
 
 
 class ContrastiveConfig(ObjectiveConfig):
-    """As in the references."""
+    """As in the references. augment: changes made at random to pictures in training."""
 
     kind: Literal["contrastive"] = "contrastive"
+    augment: tuple[Kind, ...] = ()
 
     def build(self, model: Clip) -> "Contrastive":
         return Contrastive(self, model)
@@ -87,6 +90,14 @@ class Contrastive(Objective):
         refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(replace(batch, image=augment(batch.image, step.rng, self.config.augment)), step)
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        loss, parts = self._loss(batch, step)  # of pictures as they are
+        return {"loss": loss, **parts}
+
+    def _loss(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         texts = self.model.tokens(step.texts(batch.text)).to(batch.image.device)
         u, v = step.gather(self.model.features(batch.image)), step.gather(self.model.read(texts))  # (N of all, D)
         with torch.autocast(u.device.type, enabled=False):  # a score near 100 would be known to half a unit

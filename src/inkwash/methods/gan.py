@@ -34,7 +34,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import Model, OnStep, Options, Sampler
 from inkwash.core.objective import Objective, Phase
 from inkwash.core.rng import Rng
-from inkwash.nn.augment import augment
+from inkwash.nn.augment import Kind, augment
 from inkwash.nn.critics import Critic, How, Pair
 from inkwash.nn.games import GAMES, coverage, slope
 from inkwash.nn.pyramid import PyramidConfig
@@ -119,7 +119,7 @@ class AdversarialConfig(ObjectiveConfig):
     pack: int = Field(1, ge=1)
     condition: How = "projection"
     naming: float = Field(1.0, ge=0)
-    augment: tuple[Literal["colour", "translation", "cutout"], ...] = ()
+    augment: tuple[Kind, ...] = ()
     adapt: float | None = Field(None, gt=0, lt=1)
     adapt_images: int = Field(100_000, ge=1)
     critic_lr: float = Field(1.0, gt=0)

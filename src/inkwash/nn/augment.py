@@ -1,11 +1,16 @@
-"""Differentiable augmentation: what the critic sees, real or drawn, is changed at random, and gradients pass through to the drawing.
+"""Differentiable augmentation: what a network sees is changed at random, and gradients pass through to the picture.
 
-With few images a critic learns them by heart. Changing only the real ones would teach the generator to draw changed ones; changing both,
-by operations with a gradient, does not (Zhao et al. 2020, DiffAugment; Karras et al. 2020, ADA). Every row has its own random numbers.
+With few images a critic, or a captioner, learns them by heart. Changing only what a critic sees of the real ones would teach the generator
+to draw changed ones; changing both, by operations with a gradient, does not (Zhao et al. 2020, DiffAugment; Karras et al. 2020, ADA). Every
+row has its own random numbers.
 """
+
+import math
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inkwash.core.rng import Rng
 
@@ -43,10 +48,22 @@ def cutout(x: Tensor, u: Tensor, share: float = 0.5) -> Tensor:
     return x * ~hole[:, None]
 
 
-KINDS = {"colour": colour, "translation": translation, "cutout": cutout}
+def affine(x: Tensor, u: Tensor, degrees: float = 15.0, octaves: float = 0.25) -> Tensor:
+    """Turned by up to so many degrees either way, and enlarged by 2^-octaves to 2^octaves; the border goes on outwards. u: uniform (N, 3),
+    the third unused."""
+    h, w = x.shape[-2:]
+    angle, size = (2 * u[:, 0] - 1) * math.radians(degrees), 2 ** ((2 * u[:, 1] - 1) * octaves)
+    c, s, none = angle.cos() / size, angle.sin() / size, torch.zeros_like(angle)
+    rows = torch.stack([torch.stack([c, -s * h / w, none], 1), torch.stack([s * w / h, c, none], 1)], 1)  # (N, 2, 3)
+    where = F.affine_grid(rows, list(x.shape), align_corners=False).to(x.dtype)
+    return F.grid_sample(x, where, padding_mode="border", align_corners=False)
 
 
-def augment(x: Tensor, rng: Rng, kinds: tuple[str, ...], strength: Tensor | float = 1.0) -> Tensor:
+Kind = Literal["colour", "translation", "cutout", "affine"]
+KINDS = {"colour": colour, "translation": translation, "cutout": cutout, "affine": affine}
+
+
+def augment(x: Tensor, rng: Rng, kinds: tuple[Kind, ...], strength: Tensor | float = 1.0) -> Tensor:
     """Each kind, in order, on each row with probability `strength`. x: (N, C, H, W); two draws of `rng` a kind."""
     for kind in kinds:
         u, chance = rng.uniform(3), rng.uniform()
