@@ -406,5 +406,6 @@ def test_nothing_here_needs_torch():
 
 
 def test_the_chunks_of_a_png_are_in_order():
-    kinds = [kind for kind, _ in png_chunks(encode(picture(), FACTS, "png", CN))]
-    assert kinds == [b"IHDR", b"iTXt", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
+    chunks = list(png_chunks(encode(picture(), FACTS, "png", CN)))
+    assert [kind for kind, _ in chunks] == [b"IHDR", b"iTXt", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
+    assert b"TC260:AIGC" in chunks[1][1], "XMP is the first text: Adobe's toolkit, by which the committee's guide writes labels, reads no other"

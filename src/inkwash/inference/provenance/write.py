@@ -144,11 +144,10 @@ def _json(facts: dict[str, Any]) -> str:
 
 def _png(picture: Image.Image, text: str, facts: str, properties: dict[str, str], quality: int | None) -> bytes:
     info = PngInfo()
-    for key, value in (("parameters", text), (CHUNK, facts)):
+    packet = xmp.packet(properties).decode() if properties else ""
+    for key, value in ((XMP_KEYWORD, packet), ("parameters", text), (CHUNK, facts)):  # Adobe's XMP toolkit reads the first iTXt only
         if value:
             info.add_itxt(key, value)
-    if properties:
-        info.add_itxt(XMP_KEYWORD, xmp.packet(properties).decode())
     out = BytesIO()
     picture.save(out, "PNG", pnginfo=info)
     return out.getvalue()
