@@ -351,10 +351,10 @@ def test_the_tools_take_a_picture_from_the_gallery(page, server):
 def test_a_training_is_begun_and_watched(page):
     page.press("#tab-train")
     page.until(lambda: page.js("return document.querySelectorAll('#train select')[0].options.length > 1"), "what may be trained on")
-    for recipe, asks in (("plan", "Learn from"), ("text", "After the plans of")):
+    for recipe, asks in (("plan", {"Learn from"}), ("text", {"Learn from", "After the plans of"}), ("vae", set())):
         page.put("Recipe", recipe, "#train")
         rows = "return [...document.querySelectorAll('#train .field:not([hidden]) label')].map((l) => l.textContent)"
-        assert {"Begin from", asks} == {"Begin from", "Learn from", "After the plans of"} & set(page.js(rows))
+        assert {"Begin from"} | asks == {"Begin from", "Learn from", "After the plans of"} & set(page.js(rows))
     for label, value in {"Recipe": "vae", "Name": "lesson", "Data": "digits", "Steps": 40}.items():
         page.put(label, value, "#train")
     small = ("train.batch = 4", "train.precision = fp32", "train.samples = 4", "train.log_every = 0.1", "model.net.width = 4")

@@ -114,10 +114,10 @@ export class Training {
     this.title = h("input", { type: "text", autocomplete: "off", pattern: "[A-Za-z0-9][A-Za-z0-9_.\\-]*" });
     this.budget = h("input", { type: "text", value: "10m", autocomplete: "off" });
     this.steps = h("input", { type: "number", min: "1", "data-hint": "unset" });
-    this.others = [["start"], ["teacher", "plan"], ["plan", "text"]].map(([name, recipe]) => {
-      const select = h("select", {}, h("option", { value: "", t: recipe ? "none" : "nothing" }));
-      return { name, recipe, select, row: field({ t: name }, select) };
-    }); // models that a training may be given; two of them only a recipe asks for
+    this.others = [["start"], ["teacher", "plan", "text"], ["plan", "text"]].map(([name, ...recipes]) => {
+      const select = h("select", {}, h("option", { value: "", t: recipes.length ? "none" : "nothing" }));
+      return { name, recipes, select, row: field({ t: name }, select) };
+    }); // models that a training may be given; two of them only some recipes ask for
     this.settings = h("textarea", { rows: "2", "data-hint": "settingsHint", spellcheck: "false" });
     this.archive = h("input", { type: "file", accept: ".zip,application/zip" });
     this.said = h("p", { class: "said", role: "status" });
@@ -151,7 +151,7 @@ export class Training {
 
   /** Only what the recipe asks for is shown. */
   suit() {
-    for (const { recipe, row } of this.others) row.hidden = Boolean(recipe) && this.recipe.value !== recipe;
+    for (const { recipes, row } of this.others) row.hidden = recipes.length > 0 && !recipes.includes(this.recipe.value);
   }
 
   show(visible) {
