@@ -18,6 +18,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.inference.provenance import exif, xmp
 from inkwash.inference.provenance.containers import XMP_HEAD, XMP_KEYWORD, with_segments
 from inkwash.inference.provenance.infotext import parameters
+from inkwash.inference.provenance.label import NAMESPACE as TC260
 from inkwash.inference.provenance.read import IPTC, Traces, carried, read, read_facts
 from inkwash.inference.provenance.write import PLAIN, Provenance, encode, source_of
 
@@ -314,6 +315,10 @@ def with_xmp(packet: bytes) -> bytes:
     return png_with((b"iTXt", XMP_KEYWORD.encode() + bytes(5) + packet))
 
 
+NESTED = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:t="%s">' % TC260.encode() + b"<t:AIGC>a" * 20_000 + b"</t:AIGC>" * 20_000 + b"</x:xmpmeta>"
+)
+PACKED = zlib.compress(bytes(3 << 20))
 BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><x:xmpmeta xmlns:x="adobe:ns:meta/">&b;</x:xmpmeta>'
 DAMAGED = {
     "entity bomb": (with_xmp(BOMB), "document type"),
@@ -324,8 +329,12 @@ DAMAGED = {
     "deep": (with_xmp(b"<x>" * 50_000 + b"</x>" * 50_000), None),
     "many": (with_xmp(b"<x>" + b"<y/>" * 50_000 + b"</x>"), None),
     "beginnings without an end": (b"GIF89a" + b"<x:xmpmeta " * 500_000, "can be read"),
+    "nested": (with_xmp(NESTED), "no JSON object"),
     "huge": (with_xmp(b"<x>" + b" " * xmp.MOST + b"</x>"), "more than the"),
     "packed bomb": (png_with((b"zTXt", b"parameters\x00\x00" + zlib.compress(bytes(20 << 20)))), "once unpacked"),
+    "packed bombs": (png_with(*[(b"iTXt", XMP_KEYWORD.encode() + b"\x00\x01\x00\x00\x00" + PACKED)] * 3), "once unpacked"),
+    "XMP in parts": (png_with(*[(b"iTXt", XMP_KEYWORD.encode() + bytes(5) + b" " * (xmp.MOST // 2 + 1))] * 2), "more than the"),
+    "packed in no known way": (png_with((b"iTXt", XMP_KEYWORD.encode() + b"\x00\x01\x01\x00\x00" + PACKED)), "damaged"),
     "packed badly": (png_with((b"zTXt", b"parameters\x00\x00nonsense")), "damaged"),
     "text that is no UTF-8": (png_with((b"iTXt", b"parameters" + bytes(5) + b"\xff")), "UTF-8"),
     "facts that are no JSON": (png_with((b"tEXt", b"inkwash\x00{")), "no JSON"),
@@ -352,6 +361,12 @@ def test_damage_is_one_sentence(name, tmp_path):
     except DataError as error:
         assert "a.png is not a picture that can be read" in str(error) and (message or "") in str(error)
         assert "\n" not in str(error) and len(str(error)) < 400 and str(error).endswith(".")
+
+
+def test_a_property_is_not_sought_inside_itself():
+    """Else it would be read as often as it is deep."""
+    ((value,),) = xmp.values(NESTED, xmp.LABEL)
+    assert value == "a" * 20_000
 
 
 def test_a_picture_that_claims_too_many_pixels_is_refused():
@@ -408,4 +423,6 @@ def test_nothing_here_needs_torch():
 def test_the_chunks_of_a_png_are_in_order():
     chunks = list(png_chunks(encode(picture(), FACTS, "png", CN)))
     assert [kind for kind, _ in chunks] == [b"IHDR", b"iTXt", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
-    assert b"TC260:AIGC" in chunks[1][1], "XMP is the first text: Adobe's toolkit, by which the committee's guide writes labels, reads no other"
+    assert b"TC260:AIGC" in chunks[1][1], (
+        "XMP is the first text: Adobe's toolkit, by which the committee's guide writes labels, reads no other"
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from inkwash.core.errors import DataError
 
 PNG, XMP_KEYWORD, XMP_HEAD, EXIF_HEAD = b"\x89PNG\r\n\x1a\n", "XML:com.adobe.xmp", b"http://ns.adobe.com/xap/1.0/\x00", b"Exif\x00\x00"
-MOST_TEXT = 8 << 20  # of one chunk, once unpacked
+MOST_TEXT = 8 << 20  # of one file, once unpacked
 _BEGIN, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
 
 
@@ -52,16 +52,21 @@ def _scanned(data: bytes) -> Iterator[bytes]:
 
 
 def _png(data: bytes, found: Pieces, wanted: tuple[str, ...]) -> None:
+    room = MOST_TEXT
     for kind, payload in _chunks(data):
         if kind == b"caBX":
             found.c2pa = True
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             word, _, rest = payload.partition(b"\x00")
             keyword = word.decode("latin-1")
+            if keyword != XMP_KEYWORD and keyword not in wanted:
+                continue
+            text, packed = _text(kind, rest, room)
+            room -= len(text) * packed  # what is not packed is no longer than the file
             if keyword == XMP_KEYWORD:
-                found.xmp.append(_text(kind, rest))
-            elif keyword in wanted:
-                found.texts.append((keyword, _string(_text(kind, rest), kind)))
+                found.xmp.append(text)
+            else:
+                found.texts.append((keyword, _string(text, kind)))
 
 
 def _string(data: bytes, kind: bytes) -> str:
@@ -71,25 +76,27 @@ def _string(data: bytes, kind: bytes) -> str:
         raise DataError("has a text that is not in UTF-8, as it should be") from None
 
 
-def _text(kind: bytes, rest: bytes) -> bytes:
-    """The text of a chunk after its keyword, unpacked."""
+def _text(kind: bytes, rest: bytes, room: int) -> tuple[bytes, bool]:
+    """The text of a chunk after its keyword, unpacked to so many bytes at most, and whether it was packed."""
     if kind == b"tEXt":
-        return rest
-    packed = rest[:1] != b"\x00" if kind == b"iTXt" else True
+        return rest, False
+    packed, method = (rest[:1] != b"\x00", rest[1:2]) if kind == b"iTXt" else (True, rest[:1])
     if kind == b"iTXt":
         rest = rest[2:].split(b"\x00", 2)[-1]  # behind the language and the translated keyword
     else:
         rest = rest[1:]
     if not packed:
-        return rest
+        return rest, False
     try:
+        if method != b"\x00":  # there is one way of packing, and Pillow's own limits look at no other
+            raise zlib.error
         unpacker = zlib.decompressobj()
-        out = unpacker.decompress(rest, MOST_TEXT)
+        out = unpacker.decompress(rest, room + 1)
     except zlib.error:
         raise DataError("has a packed text that is damaged") from None
-    if unpacker.unconsumed_tail:
-        raise DataError(f"has a text of more than {MOST_TEXT:,} bytes once unpacked, which is not read")
-    return out
+    if len(out) > room:
+        raise DataError(f"has texts of more than {MOST_TEXT:,} bytes once unpacked, which are not read")
+    return out, True
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -132,6 +132,8 @@ def _traces(found: Pieces, data: bytes, mime: str, ours: bool = True) -> Traces:
     """ours: whether our facts are read too."""
     texts = dict(found.texts)
     comments = [comment for block in found.exif if (comment := exif.comment(block))]
+    if (size := sum(map(len, found.xmp))) > xmp.MOST:
+        raise DataError(f"has XMP of {size:,} bytes, more than the {xmp.MOST:,} that are read")
     packets = [xmp.values(packet, xmp.FACTS, xmp.SOURCE, xmp.LABEL) for packet in found.xmp]
     in_xmp, sources, labels = ([value for packet in packets for value in packet[i]] for i in range(3))
     facts = [_facts(text) for text in ([texts[CHUNK]] if CHUNK in texts else []) + in_xmp if ours]

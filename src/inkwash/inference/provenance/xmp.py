@@ -1,6 +1,7 @@
 """The XMP packet (ISO 16684-1): RDF in XML, the place that PNG, JPEG and WebP have in common.
 
-What a stranger wrote is read with care: no more than MOST bytes, and no document type, which is where XML hides its bombs.
+What a stranger wrote is read with care: whoever reads takes no more than MOST bytes, and no document type is taken, which is where XML
+hides its bombs.
 """
 
 import codecs
@@ -18,7 +19,7 @@ IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"  # IPTC Photo Metadata, the
 OWN = "urn:inkwash:facts:1.0:"
 PREFIXES = {"rdf": RDF, "x": META, "xmp": BASIC, "Iptc4xmpExt": IPTC, "TC260": TC260, "inkwash": OWN}
 TOOL, SOURCE, LABEL, FACTS = f"{{{BASIC}}}CreatorTool", f"{{{IPTC}}}DigitalSourceType", f"{{{TC260}}}AIGC", f"{{{OWN}}}facts"
-MOST = 4 << 20
+MOST = 4 << 20  # bytes of all packets of a file
 _ID = "W5M0MpCehiHzreSzNTczkc9d"  # the same in every packet: programs scan for it
 _MARKS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -44,20 +45,24 @@ def packet(properties: dict[str, str]) -> bytes:
 
 def values(data: bytes, *names: str) -> list[list[str]]:
     """For each property named, every value that a packet has, as an element or as an attribute. Raises DataError if it cannot be read."""
-    elements = list(_root(data).iter())
-    return [[text for element in elements for text in _of(element, name)] for name in names]
+    root = _root(data)
+    return [list(_of(root, name)) for name in names]
 
 
-def _of(element: ElementTree.Element, name: str) -> Iterator[str]:
-    if name in element.attrib:
-        yield element.attrib[name].strip()
-    if element.tag == name:
-        yield "".join(element.itertext()).strip() or element.attrib.get(f"{{{RDF}}}resource", "")
+def _of(root: ElementTree.Element, name: str) -> Iterator[str]:
+    """No property is sought inside itself: all that is in it is its value."""
+    left = [root]
+    while left:
+        element = left.pop()
+        if name in element.attrib:
+            yield element.attrib[name].strip()
+        if element.tag == name:
+            yield "".join(element.itertext()).strip() or element.attrib.get(f"{{{RDF}}}resource", "")
+        else:
+            left += reversed(element)
 
 
 def _root(data: bytes) -> ElementTree.Element:
-    if len(data) > MOST:
-        raise DataError(f"has XMP of {len(data):,} bytes, more than the {MOST:,} that are read")
     try:
         text = data.decode(next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8-sig")).strip("\x00\ufeff \t\r\n")
     except UnicodeError:
