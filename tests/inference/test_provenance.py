@@ -423,6 +423,4 @@ def test_nothing_here_needs_torch():
 def test_the_chunks_of_a_png_are_in_order():
     chunks = list(png_chunks(encode(picture(), FACTS, "png", CN)))
     assert [kind for kind, _ in chunks] == [b"IHDR", b"iTXt", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
-    assert b"TC260:AIGC" in chunks[1][1], (
-        "XMP is the first text: Adobe's toolkit, by which the committee's guide writes labels, reads no other"
-    )
+    assert b"TC260:AIGC" in chunks[1][1], "Adobe's toolkit, by which the committee's guide writes labels, reads the first text only"

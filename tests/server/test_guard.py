@@ -3,8 +3,10 @@
 import socket
 
 import pytest
+from starlette.testclient import TestClient
 
 from inkwash.core.errors import ConfigError, FileError
+from inkwash.server.app import make_app
 from inkwash.server.settings import ServerConfig, read_key
 from live import PROMPT, Server, error_of
 
@@ -43,6 +45,15 @@ def test_the_server_is_called_by_its_name(locked):
     assert locked.get("/v1/models", headers={"Host": "ink.example"})[0] == 200
     assert error_of(locked.get("/v1/models", headers={"Host": "evil.example"}), 403)["code"] == "bad_host"
     assert error_of(locked.get("/v1/models", headers={"Host": "127.0.0.1.evil.example:80"}), 403)["code"] == "bad_host"
+
+
+def test_a_server_is_called_by_its_addresses_of_ipv6_in_brackets(tmp_path):
+    config = ServerConfig(models=("m",), folder=tmp_path, host="2001:db8::5", hosts=("fe80::5", "[fe80::6]"))
+    client = TestClient(make_app(config, KEY, lambda: "ok"))
+    for name in ("[2001:db8::5]:8000", "[fe80::5]", "[FE80::6]:80", "[::1]:1", "127.0.0.1:8000"):
+        assert client.get("/healthz", headers={"Host": name}).status_code == 200, name
+    for name in ("2001:db8::5", "[fe80::7]", "[fe80::5].evil.example"):
+        assert client.get("/healthz", headers={"Host": name}).status_code == 403, name
 
 
 def test_other_sites_get_nothing_from_a_server_without_a_key(server):

@@ -67,8 +67,8 @@ def test_streaming(client):
     events = list(client.images.generate(prompt=PROMPT, model="gpt-image-1", stream=True, partial_images=2))
     assert [e.type.rpartition(".")[2] for e in events] == ["partial_image", "partial_image", "completed"]
     assert picture(events[0].b64_json).size == picture(events[2].b64_json).size == (8, 8) and events[1].partial_image_index == 1
-    events = list(client.images.edit(image=("a.png", png()), prompt=PROMPT, model="gpt-image-1", stream=True, partial_images=1))
-    assert events[-1].type == "image_edit.completed"
+    events = list(client.images.edit(image=("a.png", png()), prompt=PROMPT, model="gpt-image-1", stream=True, partial_images=2))
+    assert [e.type for e in events] == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
 
 
 def test_models(client):

@@ -161,6 +161,26 @@ def test_no_job_is_taken_twice(tmp_path):
     assert len(every) == 60 and set(every) == ids and all(queue.get(id).runs == 1 for id in ids)
 
 
+def test_a_job_that_comes_of_another_is_there_when_that_one_has_ended(queue, monkeypatch):
+    first = queue.submit("training", "m", {})
+    queue.claim([first.id])
+    queue.finish(first.id, DONE, {}, then=("serve", "m", {"path": "p"}))
+    (serve,) = queue.waiting()
+    assert (serve.kind, serve.payload) == ("serve", {"path": "p"})
+    queue.finish(first.id, DONE, {}, then=("serve", "m", {"path": "p"}))  # it has ended: nothing comes of it twice
+    second = queue.submit("training", "n", {})
+    queue.claim([second.id])
+
+    def killed(*_):
+        raise OSError
+
+    monkeypatch.setattr(queue, "_insert", killed)
+    with pytest.raises(OSError):
+        queue.finish(second.id, DONE, {}, then=("serve", "n", {"path": "q"}))
+    assert queue.get(second.id).state == "running" and len(queue.waiting()) == 1
+    assert {job.id for job in queue.every()} == {first.id, second.id, serve.id}
+
+
 def test_a_change_that_fails_changes_nothing(queue):
     job = queue.submit("generate", "m", {})
     at = queue.now()

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import random
+import threading
 import time
 import zipfile
 from contextlib import suppress
@@ -11,13 +12,14 @@ from contextlib import suppress
 import pytest
 
 from inkwash import recipes
-from inkwash.server import lessons
+from inkwash.inference import edit
+from inkwash.server import app, lessons
 from inkwash.server.errors import ApiError
 from inkwash.server.lessons import Lessons
 from inkwash.server.making import MAKERS
 from inkwash.server.protocol import Edition, Generation, Styling, Training, read, read_form
 from inkwash.server.queue import CANCELLED, DONE, FAILED, KINDS, QUEUED, TRAINING, Queue
-from inkwash.server.serving import Serving
+from inkwash.server.serving import STRENGTH, Serving
 from inkwash.server.settings import Limits, ServerConfig
 from live import png
 
@@ -113,10 +115,45 @@ def test_what_is_old_goes_with_its_files(serving):
     name = serving.pictures.put(b"x", "png")
     serving.queue.finish(upload.id, DONE, {"pictures": [{"file": name}], "texts": []})
     fresh = serving.generate(asked())
-    assert serving.tidy() == 0 and serving.pictures.path(name)
+    assert asyncio.run(serving.tidy()) == 0 and serving.pictures.path(name)
     serving.queue.db.execute("UPDATE jobs SET finished = ? WHERE id = ?", (time.time() - 3 * 3600, upload.id))
-    assert serving.tidy() == 1 and serving.pictures.path(name) is None
+    assert asyncio.run(serving.tidy()) == 1 and serving.pictures.path(name) is None
     assert serving.queue.get(upload.id) is None and serving.queue.get(fresh.id) and not list(serving.uploads.folder.iterdir())
+
+
+def test_tidying_goes_on_after_a_round_that_failed(serving, monkeypatch, caplog):
+    rounds = []
+
+    async def tidy():
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise OSError("locked")
+
+    async def some():
+        tidying = asyncio.create_task(app._tidying(serving))
+        while len(rounds) < 3:
+            await asyncio.sleep(0.01)
+        tidying.cancel()
+
+    monkeypatch.setattr(serving, "tidy", tidy)
+    monkeypatch.setattr(app, "TIDY", 0.01)
+    asyncio.run(asyncio.wait_for(some(), 10))
+    assert "Tidying up failed" in caplog.text and "locked" in caplog.text
+
+
+def test_while_files_are_looked_through_others_are_answered(serving, monkeypatch):
+    """What removes a file waits here for the loop to go on: on the loop itself it would wait for ever."""
+    turned, swept = threading.Event(), []
+    monkeypatch.setattr(serving.pictures, "sweep", lambda known: swept.append(turned.wait(10)) or 0)
+
+    async def both():
+        tidying = asyncio.create_task(serving.tidy())
+        await asyncio.sleep(0.01)
+        turned.set()
+        await tidying
+
+    asyncio.run(both())
+    assert swept == [True]
 
 
 def test_a_full_queue_keeps_no_upload(serving):
@@ -141,7 +178,8 @@ def test_forms_are_read_by_their_fields():
 
 def test_names_are_those_that_there_are():
     """The answering side imports no torch, so it has the names of recipes and kinds of jobs in lists of its own."""
-    assert list(lessons.RECIPES) == sorted(recipes.RECIPES)
+    assert [*lessons.RECIPES, "style"] == sorted(recipes.RECIPES, key=lambda name: (name == "style", name))
+    assert STRENGTH == edit.STRENGTH
     assert set(KINDS) == {*MAKERS, TRAINING, "serve"}
 
 
@@ -209,6 +247,8 @@ def test_a_training_has_a_name_of_its_own(serving):
     with pytest.raises(ApiError, match="another training") as caught:
         serving.again(first.id)
     assert caught.value.status == 409
+    with pytest.raises(ApiError, match="log is called so"):
+        read(Training, {**ask, "name": "mine.log"})
     training.config = training.config.model_copy(update={"training": False})
     for act in (lambda: training.begin(read(Training, {**ask, "name": "other"})), lambda: training.keep(b"")):
         with pytest.raises(ApiError, match="switched off"):

@@ -17,6 +17,13 @@ def test_bodies_that_are_not_strict_json_are_refused(body):
         read_json(body)
 
 
+def test_a_body_of_very_many_values_is_refused_before_it_is_read(monkeypatch):
+    monkeypatch.setattr(json, "loads", None)
+    for body in (b"[" + b"[],[]," * 60_000 + b"1]", b'{"a":' * 100_001):
+        with pytest.raises(ApiError, match="more than 100000 values"):
+            read_json(body)
+
+
 def test_whole_letters_beyond_the_first_plane_are_welcome():
     assert read_json('{"prompt": "\\ud83d\\ude00 水"}'.encode()) == {"prompt": "😀 水"}
 

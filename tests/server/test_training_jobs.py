@@ -5,13 +5,16 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from inkwash.server.trainer import command
+from inkwash.server import trainer
+from inkwash.server.settings import ServerConfig
+from inkwash.server.trainer import command, curve
 from live import Server, error_of, opened, png
 
 TINY = {"model.net.width": 4, "model.net.blocks": 1, "train.batch": 4, "train.precision": "fp32", "train.samples": 4, "train.warm_up": 0}
@@ -84,6 +87,8 @@ def test_a_model_is_trained_and_served(school):
         ({"settings": {"data.source": "/etc"}}, "cannot be set from here"),
         ({"settings": {"start": "/etc"}}, "cannot be set from here"),
         ({"settings": {"train.device": "cuda"}}, "cannot be set from here"),
+        ({"settings": {"objective.painting": "photo.png"}}, "cannot be set from here"),
+        ({"settings": {"objective.network=vgg19:/x/y": 2}}, "cannot be set from here"),
         ({"settings": {"model.text.name": "/home/x"}}, "is a plain word or a number"),
         ({"settings": {"model.text": {"a": 1}}}, "settings are numbers, words or null"),
     ],
@@ -98,6 +103,30 @@ def test_a_training_is_called_with_the_models_that_it_was_given(tmp_path):
     words = command(asked, tmp_path / "run", "cpu")
     assert words[words.index("--from") + 1] == "/a" and words[words.index("--teacher") + 1] == "/b" and "--plan" not in words
     assert command({**asked, "plan": "/c"}, tmp_path / "run", "cpu")[-2:] == ["--plan", "/c"]
+
+
+def test_figures_that_are_not_finite_are_none(tmp_path):
+    lines = ('{"progress": 0.5, "figures": {"loss": NaN, "gradient": Infinity}}\n', '{"progress": 1.0, "figures": {"loss": 2.5}}\n')
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    assert [point["figures"] for point in curve(tmp_path)] == [{"loss": None, "gradient": None}, {"loss": 2.5}]
+
+
+def test_a_training_that_is_stopped_as_it_begins_is_stopped(tmp_path, monkeypatch):
+    """The trainer ignores interrupts, and what it starts does too until it has looked after that: a signal would be lost."""
+    patience = "import time; time.sleep(0.8); import inkwash.server.tether as t, os, signal; "
+    act = "signal.signal(signal.SIGINT, signal.default_int_handler); t.when_input_ends(lambda: os.kill(os.getpid(), signal.SIGINT)); "
+    monkeypatch.setattr(trainer, "command", lambda *_: [sys.executable, "-c", patience + act + "time.sleep(60)"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with open(tmp_path / "lock", "wb") as lock:
+            training = trainer.Trainer(ServerConfig(models=("m",), folder=tmp_path), lock.fileno())
+            job = training.queue.submit("training", "x", {"name": "x"})
+            monkeypatch.setattr(training.queue, "progress", lambda ids, done, total: set(ids))  # stopped at the first look
+            monkeypatch.setattr(trainer, "LOOK", 0.05)
+            training.round()
+        assert training.queue.get(job.id).state == "cancelled" and training.child.returncode != 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_the_trainer_refuses_is_told(school):

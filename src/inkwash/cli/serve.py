@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,9 @@ def run(models: list[str], folder: str, key_file: str | None, settings: dict[str
     for name in ("fastapi", "multipart"):
         library(name, "serve")
     from inkwash.cli.common import console
+    from inkwash.core.errors import FileError
     from inkwash.server.app import make_app
+    from inkwash.server.guard import bracketed
     from inkwash.server.keeper import Keeper
     from inkwash.server.lock import Lock
     from inkwash.server.settings import ServerConfig, read_key
@@ -68,24 +71,36 @@ def run(models: list[str], folder: str, key_file: str | None, settings: dict[str
         port = listener.getsockname()[1]
         hand_over(config)
         keeper, trainer = Keeper(config), Keeper(config, "trainer")
-        keeper.start()
-        try:
-            console.print(f"loading {', '.join(config.models)}")
-            keeper.wait()
+        app = make_app(config, key, keeper.state)
+        app.state.serving.queue.describe({})  # nothing is served until it has been loaded
+        settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 3}
+        server, trouble = uvicorn.Server(uvicorn.Config(app, **settings)), []
+
+        def begin() -> None:
+            try:
+                keeper.wait()
+            except FileError as error:
+                trouble.append(error)
+                server.should_exit = True
+                return
+            if keeper.stopped.is_set():  # before they were loaded
+                return
             if config.training:
                 trainer.start()
-            app = make_app(config, key)
-            app.state.alive = keeper.alive
-            host = f"[{config.host}]" if ":" in config.host else config.host
-            console.print(f"serving at http://{host}:{port} (Ctrl-C ends)", soft_wrap=True)
+            console.print(f"serving at http://{bracketed(config.host)}:{port} (Ctrl-C ends)", soft_wrap=True)
             who = "a key is needed" if key else "no key is needed, as only this machine gets in"
             console.print(f"pictures and the queue lie in {place}; {who}", soft_wrap=True)
-            uvicorn.Server(
-                uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
-            ).run(sockets=[listener])
+
+        console.print(f"loading {', '.join(config.models)}")
+        keeper.start()
+        try:
+            threading.Thread(target=begin, daemon=True).start()
+            server.run(sockets=[listener])  # who asks meanwhile is told that models are being loaded
         finally:
             keeper.stop()
             trainer.stop()
+        if trouble:
+            raise trouble[0]
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
@@ -13,7 +13,7 @@ from starlette.routing import Match, Route
 
 from inkwash import __version__
 from inkwash.server.errors import ApiError, invalid
-from inkwash.server.guard import HEADERS, LOCAL, Guard
+from inkwash.server.guard import HEADERS, LOCAL, Guard, bracketed
 from inkwash.server.metrics import Metrics
 from inkwash.server.protocol import Refusal
 from inkwash.server.routes import grids, images, jobs, page, training
@@ -30,8 +30,8 @@ REFUSALS = {
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
-    """The server of a folder whose worker runs in a process of its own."""
+def make_app(config: ServerConfig, key: str | None = None, health_of: Callable[[], str] | None = None) -> FastAPI:
+    """The server of a folder whose worker runs in a process of its own. health_of: what tells how that is."""
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -45,6 +45,7 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
     places = {"docs_url": None, "redoc_url": None, "openapi_url": "/v1/openapi.json"}
     app = FastAPI(title="Inkwash", version=__version__, lifespan=life, responses=REFUSALS, **places)
     app.state.config, app.state.serving, app.state.metrics = config, Serving(config), Metrics()
+    app.state.health = health_of or (lambda: "ok" if app.state.serving.queue.models() else "loading")
     for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/healthz", health, methods=["GET"], tags=["owner"])
@@ -53,22 +54,23 @@ def make_app(config: ServerConfig, key: str | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _unfit)
     app.add_exception_handler(Exception, _bug)
-    app.add_middleware(Guard, hosts=(*LOCAL, config.host, *config.hosts), key=key, most=config.limits.body)
+    app.add_middleware(Guard, hosts=(*LOCAL, *map(bracketed, (config.host, *config.hosts))), key=key, most=config.limits.body)
     app.add_middleware(Counting)  # around the guard: what it refuses counts too
     return app
 
 
 async def _tidying(serving: Serving) -> None:
     while True:
-        serving.tidy()
+        try:
+            await serving.tidy()
+        except Exception:  # a full disk, a locked database: the next round may do better
+            log.exception("Tidying up failed; it is tried again in %.0f s.", TIDY)
         await asyncio.sleep(TIDY)
 
 
 async def health(request: Request) -> JSONResponse:
     """Whether the worker is there."""
-    alive = getattr(request.app.state, "alive", lambda: True)()
-    ready = bool(request.app.state.serving.queue.models())
-    state = "ok" if alive and ready else "loading" if alive else "worker is gone"
+    state = request.app.state.health()
     return JSONResponse({"status": state, "version": __version__}, 200 if state == "ok" else 503)
 
 

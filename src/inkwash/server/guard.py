@@ -20,6 +20,11 @@ HEADERS = {
 }
 
 
+def bracketed(host: str) -> str:
+    """A host as a URL has it: addresses of IPv6 in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 class Guard:
     """hosts: names that a request may call the server by, any where empty. key: that requests must bring. most: bytes of a body."""
 

@@ -30,10 +30,14 @@ class Keeper:
         """Whether the worker's process is there."""
         return self.process is not None and self.process.poll() is None
 
+    def state(self) -> str:
+        """What /healthz says."""
+        return "worker is gone" if not self.alive() else "ok" if self.ready.is_set() else "loading"
+
     def wait(self, seconds: float = 600.0) -> None:
         """Until the models are loaded. Raises FileError where they cannot be."""
         end = time.monotonic() + seconds
-        while not self.ready.wait(0.05):
+        while not self.ready.wait(0.05) and not self.stopped.is_set():
             if self.failed is not None or time.monotonic() > end:
                 raise FileError(self.failed or "The worker did not start in time.")
 
@@ -44,17 +48,19 @@ class Keeper:
             self.process.wait()
 
     def _keep(self) -> None:
-        died = 0
+        died, ever = 0, False
         while not self.stopped.is_set():
             began = time.monotonic()
+            self.ready.clear()
             self.process = _start(self.module, self.folder)
             for line in self.process.stdout:
                 if line.strip() == b"ready":
+                    ever = True
                     self.ready.set()
             code = self.process.wait()
             if self.stopped.is_set():
                 return
-            if code == 2 and not self.ready.is_set():
+            if code == 2 and not ever:
                 self.failed = "The models cannot be loaded; the message above says why."
                 return
             died = died + 1 if time.monotonic() - began < SOON else 0

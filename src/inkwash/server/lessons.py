@@ -1,6 +1,7 @@
 """Training over HTTP: what may be trained on what, and how it goes."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,19 @@ from inkwash.server.queue import TRAINING, Job
 from inkwash.server.serving import Serving
 from inkwash.server.trainer import curve
 
-RECIPES = (  # that there are: to look would import torch
+RECIPES = (  # that there are, but for `style`, whose painting would be a file of the server's; to look would import torch
     *("acgan", "autoencoder", "autoregressive", "caption", "caption-lstm", "cgan", "clip", "codes", "codes-transformer", "cyclegan"),
     *("dalle", "dcgan", "diagonal-lstm", "diffusion", "distill", "eye", "gan", "gated-pixelcnn", "gmm", "hmm", "latent-diffusion"),
     *("layout", "minimax", "pix2pix", "pixel-transformer", "pixel-upscaler", "pixelcnn", "plan", "rbm", "row-lstm", "sagan", "sequence"),
-    *("sequence-lstm", "srgan", "style", "text", "text-lstm", "told-autoencoder", "upscaler", "vae", "vqvae", "wgan", "wgan-gp"),
+    *("sequence-lstm", "srgan", "text", "text-lstm", "told-autoencoder", "upscaler", "vae", "vqvae", "wgan", "wgan-gp"),
 )
 OTHERS = {"start": "to begin from", "teacher": "to learn from", "plan": "to plan"}  # models that a training may be given, and what for
 MADE = ("scenes", "digits")  # data that need no files, with their settings behind a question mark
 SETTINGS = ("train.", "objective.", "model.", "data.view.")  # what a request may set, by how it begins
-OWN = ("train.device", "train.tensorboard")  # and what of that is the owner's
+OWN = ("train.device", "train.tensorboard", "objective.painting", "objective.network")  # and what of that is the owner's, or names a file
+KEY = re.compile(r"[\w.-]+")
 UNPACKED = 2 << 30  # bytes of an archive's files, at most
-FILES = 200_000
+FILES, ENTRY = 200_000, b"PK\x01\x02"  # at most, and what each begins with in the list at the end of an archive
 
 
 class Lessons:
@@ -66,13 +68,15 @@ class Lessons:
     def keep(self, data: bytes) -> str:
         """Keep a zip of pictures to train on, and return its name. Raises ApiError for what is none, or unpacks to too much."""
         self._allowed()
+        if data.count(ENTRY) > FILES:  # before they are listed, which takes long
+            raise invalid(f"The archive holds more than {FILES} files.", "archive")
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
             raise invalid("The archive is not a zip file that can be read.", "archive") from None
-        if len(entries) > FILES or sum(e.file_size for e in entries) > UNPACKED:
-            raise invalid(f"The archive holds more than {FILES} files or {UNPACKED >> 30} GiB.", "archive")
+        if sum(e.file_size for e in entries) > UNPACKED:
+            raise invalid(f"The archive holds more than {UNPACKED >> 30} GiB.", "archive")
         return self.archives.put(data, "zip")
 
     def _data(self, name: str) -> str:
@@ -100,7 +104,7 @@ class Lessons:
 
     def _settings(self, settings: dict[str, Any]) -> dict[str, Any]:
         for key, value in settings.items():
-            if not key.startswith(SETTINGS) or key in OWN:
+            if not key.startswith(SETTINGS) or key in OWN or not KEY.fullmatch(key):
                 raise invalid(f"The setting {key[:100]!r} cannot be set from here; those are {', '.join(SETTINGS)}...", "settings")
             if isinstance(value, str) and not all(c.isalnum() or c in "-_. " for c in value):
                 raise invalid(f"The setting {key[:100]!r} is a plain word or a number.", "settings")

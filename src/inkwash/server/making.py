@@ -16,7 +16,7 @@ from inkwash.inference.edit import Edit
 from inkwash.inference.interpolation import METHODS
 from inkwash.inference.pictures import to_pil
 from inkwash.inference.provenance.read import Traces, carried
-from inkwash.inference.provenance.write import Provenance, encode
+from inkwash.inference.provenance.write import ENHANCED, Provenance, encode, source_of
 from inkwash.inference.runner import Request, Runner
 from inkwash.inference.style import StyleOptions, transfer
 from inkwash.inference.upscale import enlarge, upscale
@@ -102,7 +102,8 @@ def deliver(payload: dict[str, Any], made: Made, store: Store, given: Provenance
         own = picture.size
         picture = _sized(picture, payload.get("scaled_to"))
         facts = facts | ({"scaled": f"{own[0]}x{own[1]}"} if picture.size != own else {})
-        labelled = given if facts.get("edit") != "resize" else given.override({"label": None, "producer": None, "visible": False})
+        nothing_new = source_of(facts, before) == ENHANCED  # of what is no AI's work, interpolation makes none
+        labelled = given.override({"label": None, "producer": None, "visible": False}) if nothing_new else given
         name = store.put(encode(picture, facts, kind, labelled, payload.get("compression"), before), kind)
         told.append({"file": name, "seed": facts.get("seed"), "size": list(picture.size), "made": list(own), "facts": facts})
     return {"pictures": told, "texts": made.texts}

@@ -14,6 +14,7 @@ T = TypeVar("T", bound=BaseModel)
 NEWER = ("gpt-image", "chatgpt-image")  # how the newer dialect's model names begin
 PUBLIC = (*NEWER, "dall-e")  # names of models that clients send unasked: the first model served is meant
 SIZE = r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}"
+VALUES = 100_000  # of one JSON body, about, at most
 NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance", "negative_prompt": "negative"}  # of options of our models
 
 
@@ -153,6 +154,13 @@ class Training(BaseModel):
     plan: str | None = Field(None, max_length=200)
     settings: dict[str, Any] = Field(default_factory=dict, max_length=50)
 
+    @field_validator("name")
+    @classmethod
+    def _no_log(cls, value: str) -> str:
+        if value.endswith(".log"):
+            raise ValueError("a training's log is called so: give it another name")
+        return value
+
     @field_validator("settings")
     @classmethod
     def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +190,9 @@ def read_form(kind: type[T], fields: dict[str, str]) -> T:
 
 
 def read_json(body: bytes) -> Any:
-    """Raises ApiError for what is not JSON."""
+    """Raises ApiError for what is not JSON, or more of it than any request has."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > VALUES:  # pictures are long, but one value each; many would fill the memory
+        raise ApiError(400, f"The body holds more than {VALUES} values.", "invalid_json")
     try:
         return _strict(body)
     except (ValueError, RecursionError):

@@ -137,6 +137,11 @@ class Queue:
             _job(r) for r in self.db.execute(f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(asked)} ORDER BY number DESC LIMIT ?", values)
         ]
 
+    def every(self) -> Iterator[Job]:
+        """One after the other, so that a long history takes no memory."""
+        for row in self.db.execute(f"SELECT {COLUMNS} FROM jobs"):
+            yield _job(row)
+
     def ended(self, before: float) -> list[Job]:
         """Jobs that ended before that time; trainings are no pictures and stay."""
         asked = f"SELECT {COLUMNS} FROM jobs WHERE finished < ? AND kind NOT IN (?, 'serve') AND state IN ({_marks(ENDED)}) ORDER BY number"
@@ -274,12 +279,21 @@ class Queue:
         with self._change() as n:
             self.db.execute("UPDATE jobs SET previews = ?, changed = ? WHERE id = ?", (json.dumps(list(files)), n, id))
 
-    def finish(self, id: str, state: str, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> None:
-        """The end of a running job."""
+    def finish(
+        self,
+        id: str,
+        state: str,
+        result: dict[str, Any] | None = None,
+        error: dict[str, Any] | None = None,
+        then: tuple[str, str, dict[str, Any]] | None = None,
+    ) -> None:
+        """The end of a running job. then: the kind, model and payload of a job that comes of it: both are noted, or neither."""
         with self._change() as n:
             asked = "UPDATE jobs SET state = ?, finished = ?, result = ?, error = ?, changed = ? WHERE id = ? AND state = ?"
             told = [None if v is None else json.dumps(v) for v in (result, error)]
-            self.db.execute(asked, (state, time.time(), *told, n, id, RUNNING))
+            ended = self.db.execute(asked, (state, time.time(), *told, n, id, RUNNING)).rowcount
+            if ended and then:
+                self._insert(n, *then, None)
 
 
 def _marks(values: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from inkwash.server.settings import ServerConfig
 from inkwash.server.store import Store
 
 TICK = 0.02  # seconds between two looks at what the worker has changed, while somebody waits
+STRENGTH = 0.6  # of an edit, unless said
 RANDOM = 2**31  # seeds that are drawn for who names none
 UNSERVED = ("size", "tile", "overlap", "lora", "strength", "rounds")  # options that are a field of their own, or not for strangers
 
@@ -74,8 +75,7 @@ class Serving:
         size, scaled = self._size(asked, facts)
         if size is not None:
             request["size"] = list(size)
-        looks = request["options"].get("steps") or facts["options"].get("steps", {}).get("default") or 14
-        payload = {"request": request, "partial_images": asked.partial_images or 0, "looks": looks, **self._delivery(asked, scaled)}
+        payload = {"request": request, **self._previews(asked, request, facts), **self._delivery(asked, scaled)}
         return name, payload
 
     async def edit(self, asked: Edition, images: list[bytes], mask: bytes | None, repeat: str | None = None) -> Job:
@@ -233,6 +233,12 @@ class Serving:
             raise invalid(f"The size {asked.size} is not possible; this model makes {width}x{height}.", "size", "invalid_size")
         return None, wanted
 
+    def _previews(self, asked: Wishes, order: dict[str, Any], facts: dict[str, Any]) -> dict[str, int]:
+        """How many previews are wanted, and of how many steps, about."""
+        steps = order["options"].get("steps") or facts["options"].get("steps", {}).get("default") or 14
+        share = 1.0 if isinstance(asked, Generation) or "mask" in order else order["options"].get("strength", STRENGTH)
+        return {"partial_images": asked.partial_images or 0, "looks": max(1, int(share * steps))}
+
     def _delivery(self, asked: Wishes, scaled: tuple[int, int] | None) -> dict[str, Any]:
         return _files(asked) | {"scaled_to": list(scaled) if scaled else None}
 
@@ -250,7 +256,7 @@ class Serving:
         if asked.size == "auto" and list(upload.picture.size) != facts["shape"][:0:-1]:
             scaled = upload.picture.size  # as large as it came
         payload = {"path": facts["path"], "edit": order | {"image": upload.file}, "source": upload.source, "ignored": ignored}
-        return self.submit("edit", name, payload | self._delivery(asked, scaled), repeat)
+        return self.submit("edit", name, payload | self._previews(asked, order, facts) | self._delivery(asked, scaled), repeat)
 
     # ---- waiting
 
@@ -319,17 +325,23 @@ class Serving:
             raise ApiError(503, said, "timeout", headers={"x-should-retry": "false"}) from None
         return done(job)
 
-    def tidy(self) -> int:
+    async def tidy(self) -> int:
         """Remove jobs that ended longer ago than pictures are kept, and files that belong to no job. Returns how many of both."""
-        gone, now = 0, time.time()
+        gone = 0
         if self.config.keep is not None:
-            for job in self.queue.ended(now - 3600 * self.config.keep):
+            for job in self.queue.ended(time.time() - 3600 * self.config.keep):
                 gone += self.remove(job.id) is not None
-        jobs = list(self.queue.since(0))
-        pictures = {name for job in jobs for name in made_of(job)}
-        uploads = {name for job in jobs for name in uploads_of(job.payload)}
-        archives = {Path(job.payload["data"]).name for job in jobs if job.kind == TRAINING}
-        return gone + self.pictures.sweep(pictures) + self.uploads.sweep(uploads) + self.archives.sweep(archives)
+                await asyncio.sleep(0)  # others come in between
+        return gone + await asyncio.to_thread(self._sweep)  # seconds, where the history is long
+
+    def _sweep(self) -> int:
+        pictures, uploads, archives = set(), set(), set()
+        with closing(Queue(self.config.folder / "queue.db")) as queue:  # a thread needs its own
+            for job in queue.every():
+                pictures.update(made_of(job))
+                uploads.update(uploads_of(job.payload))
+                archives |= {Path(job.payload["data"]).name} if job.kind == TRAINING else set()
+        return self.pictures.sweep(pictures) + self.uploads.sweep(uploads) + self.archives.sweep(archives)
 
     def remove(self, id: str) -> Job | None:
         """An ended job and its files."""

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -51,10 +52,13 @@ class Store:
     def sweep(self, known: set[str]) -> int:
         """Remove files that belong to no job and have lain here for an hour, as a killed process leaves them. How many."""
         old = time.time() - STALE
-        gone = [p for p in self.folder.iterdir() if p.name not in known and p.is_file() and p.stat().st_mtime < old]
-        for path in gone:
-            path.unlink(missing_ok=True)
-        return len(gone)
+        gone = 0
+        for path in self.folder.iterdir():
+            with suppress(FileNotFoundError):  # renamed or removed meanwhile
+                if path.name not in known and path.is_file() and path.stat().st_mtime < old:
+                    path.unlink()
+                    gone += 1
+        return gone
 
 
 def read_picture(data: bytes, most_pixels: int, what: str) -> Image.Image:

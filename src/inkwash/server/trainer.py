@@ -42,7 +42,7 @@ class Trainer:
         (job,) = jobs
         run = self.runs / job.payload["name"]
         run.parent.mkdir(parents=True, exist_ok=True)
-        log = run.with_suffix(".log")
+        log = run.with_name(f"{run.name}.log")
         with open(log, "wb") as said:
             held = {} if sys.platform == "win32" else {"pass_fds": (self.lock,)}
             asked = command(job.payload, run, self.device)
@@ -59,13 +59,12 @@ class Trainer:
             time.sleep(LOOK)
             if job.id in self.queue.progress([job.id], round(PARTS * progress(run)), PARTS) and not stopped:
                 stopped = True
-                self.child.send_signal(signal.SIGINT)
+                self.child.stdin.close()  # a signal would be lost on one that has only just begun
         return stopped
 
     def _end(self, job: Job, run: Path, log: Path, stopped: bool) -> None:
         if self.child.returncode == 0 and not stopped:
-            self.queue.finish(job.id, DONE, {"run": str(run)})
-            self.queue.submit("serve", job.payload["name"], {"path": str(run)})
+            self.queue.finish(job.id, DONE, {"run": str(run)}, then=("serve", job.payload["name"], {"path": str(run)}))
         elif stopped:
             self.queue.finish(job.id, CANCELLED)
         else:
@@ -78,7 +77,7 @@ class Trainer:
         """Let a training save, and end this process."""
         self.over.set()
         if self.child is not None and self.child.poll() is None:
-            self.child.send_signal(signal.SIGINT)
+            self.child.stdin.close()
             try:
                 self.child.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -100,8 +99,10 @@ def command(asked: dict[str, Any], run: Path, device: str) -> list[str]:
 
 
 def curve(run: Path, most: int = 200) -> list[dict[str, Any]]:
-    """What a run has written of its figures, at most so many lines, evenly, the last among them."""
-    points = [point for point in map(json.loads, _lines(run)) if "progress" in point]
+    """What a run has written of its figures, at most so many lines, evenly, the last among them. None stands for what is not finite, which
+    no answer could hold."""
+    points = [json.loads(line, parse_constant=lambda name: None) for line in _lines(run)]
+    points = [point for point in points if "progress" in point]
     step = max(1, -(-len(points) // most))
     return points[::-1][::step][::-1]
 

@@ -67,7 +67,7 @@ async def answer(request: Request, serving: Serving, job: Job, asked: Any) -> Re
     if "respond-async" in request.headers.get("prefer", ""):
         return JSONResponse(told(request, job, serving), 202, headers={"Location": str(request.url_for("job", id=job.id))})
     if isinstance(asked, Wishes) and asked.stream:
-        return StreamingResponse(_events(serving, job, asked), media_type="text/event-stream", headers=QUIET)
+        return StreamingResponse(beating(_events(serving, job, asked)), media_type="text/event-stream", headers=QUIET)
     job = await serving.end(job)
     if isinstance(asked, Captioning):
         return JSONResponse({"created": int(job.finished), "model": job.model, "data": [{"text": t} for t in job.result["texts"]]})

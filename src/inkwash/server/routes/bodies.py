@@ -1,5 +1,6 @@
 """Bodies of requests: JSON, or a form with files, under the names that clients use."""
 
+import asyncio
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -15,6 +16,7 @@ from inkwash.server.store import from_data_url
 
 T = TypeVar("T", bound=BaseModel)
 FILES, FIELDS = 20, 100  # of one form, at most
+LONG = 1 << 18  # bytes of JSON that others do not wait for
 
 
 class Pictures(dict[str, list[bytes]]):
@@ -26,14 +28,20 @@ class Pictures(dict[str, list[bytes]]):
 
 async def json_body(request: Request, kind: type[T]) -> T:
     """The fields of a JSON body. Raises ApiError."""
-    return read(kind, read_json(await request.body()))
+    return read(kind, await _json(request))
+
+
+async def _json(request: Request) -> Any:
+    """Raises ApiError for what is not JSON."""
+    body = await request.body()
+    return await asyncio.to_thread(read_json, body) if len(body) > LONG else read_json(body)
 
 
 async def body_with_pictures(request: Request, kind: type[T], names: tuple[str, ...]) -> tuple[T, Pictures]:
     """The fields and the pictures of a form, or of a JSON body with data: URLs. Raises ApiError."""
     content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content == "application/json":
-        return _from_json(read_json(await request.body()), kind, names, request.app.state.config.limits.body)
+        return _from_json(await _json(request), kind, names, request.app.state.config.limits.body)
     if content not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise ApiError(415, "Send pictures as multipart/form-data, or as data: URLs in application/json.", "unsupported_media_type")
     try:

@@ -1,8 +1,10 @@
 """The Images API, and our own verbs beside it."""
 
+import asyncio
+import time
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -11,7 +13,17 @@ from inkwash.server.routes.answers import answer
 from inkwash.server.routes.bodies import body_with_pictures, json_body
 from inkwash.server.serving import Serving
 
-router = APIRouter(prefix="/v1/images", tags=["images"])
+LOADING = 20.0  # seconds that a request waits for the models, before it is told that they are being loaded
+
+
+async def loaded(request: Request) -> None:
+    """A request that comes while a server starts waits a moment."""
+    end = time.monotonic() + LOADING
+    while not serving_of(request).queue.models() and time.monotonic() < end:
+        await asyncio.sleep(0.05)
+
+
+router = APIRouter(prefix="/v1/images", tags=["images"], dependencies=[Depends(loaded)])
 PICTURE = {"type": "string", "format": "binary"}
 
 

@@ -1,5 +1,7 @@
 """Training: begun, watched and stopped over HTTP."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
@@ -46,7 +48,8 @@ async def listed(request: Request) -> JSONResponse:
 @router.post("/archives", status_code=201)
 async def archive(request: Request) -> JSONResponse:
     """A zip of pictures, class folders or captions in it as `inkwash train --data` takes them; the answer's name is a `data`."""
-    return JSONResponse({"object": "archive", "name": _lessons(request).keep(await request.body())}, 201)
+    name = await asyncio.to_thread(_lessons(request).keep, await request.body())
+    return JSONResponse({"object": "archive", "name": name}, 201)
 
 
 @router.get("/{id}", name="training")
