@@ -138,6 +138,7 @@ def test_a_model_may_bring_its_own_judge(cli, refused, reader, judge, tmp_path):
 def test_only_a_judge_can_judge(refused, reader, judge, tmp_path):
     assert fits(load(judge, "cpu", "fp32").model, torch.rand(2, 1, 8, 8), ["a"]).shape == (2, 1)
     assert "does not compare texts with pictures" in refused("draw", "a", "--model", reader, "--judge", reader, "--out", tmp_path / "x")
+    assert "does not compare" in refused("draw", "a", "--model", reader, "--judge", reader, "--of", 1, "--out", tmp_path / "x")
     assert "does not make images" in refused("draw", "a", "--model", judge, "--out", tmp_path / "x")
 
 
@@ -152,6 +153,10 @@ def test_retrieval_counts_ranks(judge, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "fits", lambda loaded, images, texts, batch: -torch.eye(4))
     (figures,) = evaluate_model(loaded, source, 8, "retrieval", among=4).table.rows.values()
     assert [f.value for f in figures.values()] == [0.0, 1.0, 0.0, 1.0]
+    for same in (torch.zeros(4, 4), torch.full((4, 4), torch.nan)):  # a judge that tells nothing apart finds nothing
+        monkeypatch.setattr(module, "fits", lambda loaded, images, texts, batch, same=same: same)
+        (figures,) = evaluate_model(loaded, source, 8, "retrieval", among=4).table.rows.values()
+        assert figures["caption"].value == figures["image"].value == 0
     with pytest.raises(DataError, match="100 with captions are needed"):
         evaluate_model(loaded, source, 8, "retrieval")
 

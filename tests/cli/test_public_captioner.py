@@ -1,6 +1,7 @@
 """Captioners of transformers: a tiny one, of the real class, made here with random weights."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -53,6 +54,26 @@ def test_a_caption_is_that_of_transformers(cli, refused, folder, picture):
     assert code == 0 and told["text"] == wanted.strip() and wanted.strip() and told["nats"] is None
     assert "does not tell where it looked" in refused("caption", picture, "--model", folder, "--maps", "m.png")
     assert "has no 'lang'" in refused("caption", picture, "--model", folder, "--lang", "zh")
+
+
+def test_code_in_a_folder_is_not_run(refused, folder, picture, tmp_path, monkeypatch):
+    place = tmp_path / "blip"
+    shutil.copytree(folder, place)
+    (place / "own.py").write_text("open('ran', 'w')")
+    assert "own.py, code that a model may run" in refused("caption", picture, "--model", place)
+    (place / "own.py").unlink()
+    settings = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(settings | {"auto_map": {"AutoConfig": "own.Config"}}))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("nobody is asked whether code may run"))
+    load(place, "cpu")
+
+
+def test_a_model_that_wants_more_than_a_picture_is_refused(refused, folder, picture, monkeypatch):
+    def wants_more(self, **_):
+        raise KeyError("flattened_patches")
+
+    monkeypatch.setattr(transformers.BlipForConditionalGeneration, "generate", wants_more)
+    assert "BlipForConditionalGeneration describes no picture by itself" in refused("caption", picture, "--model", folder)
 
 
 def test_drawn_words_depend_on_the_seed_alone(folder, picture):

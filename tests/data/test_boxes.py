@@ -67,7 +67,17 @@ def test_objects_that_make_no_sense_are_refused(tmp_path, objects):
 
 
 @pytest.mark.parametrize(
-    ("view", "boxed"), [({}, False), ({"fit": "stretch"}, True), ({"size": (10, 20)}, True), ({"size": (10, 20), "flip": True}, False)]
+    ("view", "boxed"),
+    [
+        ({}, False),
+        ({"fit": "stretch"}, True),
+        ({"size": (10, 20)}, True),
+        ({"size": (10, 20), "flip": True}, False),
+        ({"fit": "stretch", "turn": True}, False),
+        ({"size": (5, 10)}, True),
+        ({"size": (5, 10), "fit": "window"}, False),  # half of it is seen
+        ({"size": (20, 40), "fit": "window"}, True),
+    ],
 )
 def test_boxes_count_where_pictures_are_seen_whole(tmp_path, view, boxed):
     source = open_source(folder(tmp_path / "a", {"bbox": [[10, 5, 20, 10]], "categories": ["dog"]}), "all")

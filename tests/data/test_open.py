@@ -97,6 +97,16 @@ def test_captions_from_json_lines_beside_a_split(tmp_path):
     assert open_source(f"{tmp_path}:valid").read(0).text == ()
 
 
+def test_a_caption_of_json_lines_may_hold_other_ends_of_lines(tmp_path):
+    line = json.dumps({"file_name": "a.png", "text": "one\u2028two\u0085three"}, ensure_ascii=False)
+    assert (
+        open_source(str(write_folder(tmp_path, {"a.png": png(1), "metadata.jsonl": f"{line}\r\n"})), "all")
+        .read(0)
+        .text[0]
+        .startswith("one")
+    )
+
+
 def test_a_table_may_name_the_split(tmp_path):
     rows = "".join(f"{i}.png,{'test' if i > 2 else 'train'}\n" for i in range(5))
     place = write_folder(tmp_path, {f"{i}.png": png(i) for i in range(5)} | {"metadata.csv": "file_name,split\n" + rows})

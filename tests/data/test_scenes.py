@@ -115,6 +115,7 @@ def test_held_out_compositions_are_only_in_the_test_split():
 def test_a_setting_that_is_not_used_leaves_a_fingerprint_as_it_was():
     plain, clear, apart = ScenesSource(64, 12), ScenesSource(64, 12, clear=True), ScenesSource(64, 12, apart=True)
     assert len({plain.fingerprint(), clear.fingerprint(), apart.fingerprint()}) == 3
+    assert ScenesSource(64, 12, loose=0.3).fingerprint() != plain.fingerprint()
     assert plain.fingerprint() == "33a1d5989a2e6397" and clear.fingerprint() == "13b3e857b12150bc"
 
 
@@ -151,6 +152,8 @@ def test_what_scenes_refuse():
         ({"count": 0}, "at least 1"),
         ({"size": 8}, "16 to 256"),
         ({"objects": 9}, "1 to 4"),
+        ({"loose": 1.5}, "from 0 to 1"),
+        ({"loose": "half"}, "from 0 to 1"),
     ):
         with pytest.raises(ConfigError, match=words):
             open_source("scenes", **options)
@@ -165,6 +168,19 @@ def test_more_captions_tell_of_the_same_scene_and_need_no_picture(monkeypatch):
     assert three.text(2)
     with pytest.raises(ConfigError, match="at least 1 caption"):
         ScenesSource(captions=0)
+
+
+def test_loose_captions_name_all_objects_and_no_relation():
+    strict, loose, some = (ScenesSource(size=64, count=120, captions=2, loose=share) for share in (0, 1, 0.25))
+    for i in range(120):
+        scene = loose.scene(i)
+        for text in loose.text(i):
+            things, relation = said(text)
+            assert relation is None and things == tuple((o.shape, o.colour) for o in scene.objects), text
+            beside = any(word in text for word in ("beside", "next to", "旁边"))
+            assert not beside or (len(things) == 2 and scene.relation in ("left of", "right of")), "it must be true"
+    told = [a == b for i in range(120) if len(strict.scene(i).objects) > 1 for a, b in zip(strict.text(i), some.text(i))]
+    assert 0.15 < 1 - sum(told) / len(told) < 0.35 and loose.scene(3) == strict.scene(3)
 
 
 def test_captions_are_understood():

@@ -69,6 +69,22 @@ def test_facts_of_clips_and_of_nothing_readable():
     assert facts(Listed([DataError("a.png is broken."), blank(8, 8, 1)])).height == 8
 
 
+def test_a_few_captions_among_many_pictures_are_seen_and_an_image_is_not_decoded_for_them(monkeypatch):
+    class Told(Listed):
+        def shape(self, i):
+            return (8, 8, 3)
+
+        def text(self, i):
+            return self.words[i]
+
+    images, texts = [blank(8, 8, 3)] * 300, [()] * 300
+    texts[151] = ("a dot",)
+    source, read = Told(images, text=texts), []
+    monkeypatch.setattr(source, "read", lambda i: read.append(i) or Listed.read(source, i))
+    assert facts(source).captions and 151 not in read and len(read) <= 8
+    assert not facts(Told(images, text=[()] * 300)).captions
+
+
 def test_an_image_of_the_right_size_is_untouched():
     image = np.random.default_rng(0).integers(0, 256, (13, 17, 3), np.uint8)
     for fit in ("crop", "pad", "stretch", "window"):

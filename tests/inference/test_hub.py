@@ -287,6 +287,17 @@ class TestFrozenText:
         torch.testing.assert_close(net(tokens[:1])[0], out[:1])
         assert not list(net.parameters()) and not net.state_dict()
 
+    def test_a_text_is_the_same_whatever_stands_beside_it_and_room_is_bounded(self, encoder, monkeypatch):
+        alone, beside = (FrozenTextConfig(name=str(encoder), width=16).build() for _ in range(2))
+        texts = ["a b", "a b c d e a b c d e"]
+        a = alone(alone.tokens(texts[:1]))[0]
+        b = beside(beside.tokens(texts))[0]
+        assert torch.equal(a[0], b[0, : a.shape[1]])
+        monkeypatch.setattr("inkwash.nn.frozen_text.ROOM", 100)
+        for text in ("c", "d e", "e e a"):
+            alone(alone.tokens([text]))
+            assert sum(v.numel() for v in alone._kept.values()) == alone._numbers <= 100
+
     def test_a_diffusion_model_learns_with_it(self, encoder, tmp_path):
         config = run_config("text", write_npz(tmp_path / "a.npz"), steps=2)
         config = config.override({"model.text": {"kind": "transformers", "name": str(encoder), "width": 16, "length": 8}})

@@ -191,8 +191,12 @@ def test_going_on_keeps_the_model_and_its_words(recipe, kind):
     """Other data, another size: the trained model's own tokenizer, size and width stay, or its weights would mean something else."""
     source, known = "scenes?size=16&count=40", facts(open_source("scenes?size=16&count=40"))
     started = find(recipe)(source, known).model.override({"shape": [3, 24, 24], "d": 24} if kind == "captioner" else {"shape": [3, 24, 24]})
-    config = find(recipe)("scenes?size=16&count=50&captions=2", known, start=started)
-    assert config.model == started and config.data.view.size == (24, 24)
+    config = find(recipe)("scenes?size=32&count=100&captions=2&loose=1", known, start=started)
+    tokens, before = (m.tokenizer if kind == "captioner" else m.text.tokenizer for m in (config.model, started))
+    assert {*before.words, "next"} <= set(tokens.words) and "next" not in before.words
+    renamed = {"tokenizer": before} if kind == "captioner" else {"text": config.model.text.model_copy(update={"tokenizer": before})}
+    assert tokens.model_copy(update={"words": before.words}) == before, "but for the words that it remembers"
+    assert config.model.model_copy(update=renamed) == started and config.data.view.size == (24, 24)
     other = find("diffusion")(source, known).model
     with pytest.raises(ConfigError, match=f"goes on with a '{kind}' model, not with a 'diffusion' one"):
         find(recipe)(source, known, start=other)
@@ -251,6 +255,20 @@ def test_it_doubts_the_word_that_it_would_replace_most_readily(monkeypatch):
             at += count
             ends.append((at, word))
         assert doubt.word == next((word for end, word in ends if worst < end), "")
+
+
+@torch.no_grad()
+def test_words_that_join_are_no_doubts(monkeypatch):
+    model, x = model_of("transformer"), pictures(1)[0]
+    monkeypatch.setattr(captioner, "BECAUSE", -1e9)
+    assert model.doubt(x, "and").word == "and" or model.doubt(x, "and").word == ""
+    monkeypatch.setattr(captioner, "JOINING", frozenset())
+    before = {text: model.doubt(x, text) for text in ("zand", "and", "和")}
+    assert before["and"].word == "and" and before["和"].word == "和" and before["zand"].word == "zand"
+    monkeypatch.undo()
+    monkeypatch.setattr(captioner, "BECAUSE", -1e9)
+    assert model.doubt(x, "zand") == before["zand"]
+    assert [model.doubt(x, text).word for text in ("and", "和")] == ["", ""]  # the end may still be doubted
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Pictures and captions in one space."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,9 +62,25 @@ def test_pictures_are_changed_in_training_and_not_where_held_out_ones_are_looked
     assert changed.validate(rows, step_of(5))["loss"] == plain.validate(rows, step_of(5))["loss"] == loss
 
 
-def test_the_scale_has_an_end(model):
+def test_the_scale_has_an_end_and_comes_back_from_it(model):
     model.log_scale.data.fill_(math.log(1e4))
-    assert model.scale.item() == SHARPEST
+    assert model.scale.item() == pytest.approx(SHARPEST)
+    rows = batch()
+    rows = replace(rows, text=rows.text[1:] + rows.text[:1])  # wrong captions: to be less sure is better
+    ContrastiveConfig().build(model).loss("main", rows, step_of(5))[0].backward()
+    assert model.scale.item() == pytest.approx(SHARPEST) and model.log_scale.grad.item() > 0
+
+
+def test_pictures_without_captions_do_not_play(model):
+    rows, objective = batch(), ContrastiveConfig().build(model)
+    some = replace(rows, text=[rows.text[0], (), rows.text[2], rows.text[3], ()])
+    here = [0, 2, 3]
+    few = Batch(rows.image[here], Condition(), torch.arange(3), [rows.text[i] for i in here])
+    loss, parts = objective.loss("main", some, step_of(5))
+    torch.testing.assert_close(loss, objective.loss("main", few, step_of(3))[0])
+    loss.backward()
+    none = replace(rows, text=[()] * 5)
+    assert objective.loss("main", none, step_of(5))[0].item() == 0 and 0 <= parts["found"] <= 1
 
 
 def test_pictures_without_captions_are_refused(model):

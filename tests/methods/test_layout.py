@@ -171,6 +171,36 @@ def test_with_boxes_dropped_for_all_rows_nothing_is_seen():
     assert none.plan is None and not torch.allclose(all_of.plan, dropped)
 
 
+def test_without_boxes_it_sees_what_it_saw_so_in_training():
+    """What no boxes look like is learnt, and not zero: neither guidance nor an edit may show it another nothing."""
+    model = arranged()
+    with torch.no_grad():
+        for p in model.grounding.out.parameters():
+            p.add_(0.5)
+        none = model.ground([()], SHAPE[1:])
+    assert none.abs().min() > 0
+    tokens = model.tokens(["a dot"])
+    seen = []
+    real = model.predict
+    model.predict = lambda x, t, told: seen.append(told.plan) or real(x, t, told)
+    for options, cond in (
+        (model.Options(steps=1, guidance=2.0), Condition(tokens=tokens)),
+        (model.Options(steps=1, strength=0.5), Condition(tokens=tokens, image=torch.zeros(1, *SHAPE))),
+        (model.Options(steps=1), Condition()),
+    ):
+        seen.clear()
+        draw(model, [4], options, cond=cond)
+        plan = seen[-1]
+        assert plan is not None and len(plan) == (2 if options.guidance != 1 and cond.image is None and cond.tokens is not None else 1)
+        torch.testing.assert_close(plan[-1:], none)
+
+
+def test_more_boxes_than_it_has_ranks_for_are_refused():
+    many = "; ".join(["a .5 .5 .1 .1"] * 17)
+    with pytest.raises(ConfigError, match="at most 16 boxes, not 17"):
+        parse_boxes(many)
+
+
 def test_weights_of_a_model_without_a_layout_begin_one_with_it_and_the_other_way_round():
     model = arranged()
     blind = model.config.model_copy(update={"plan": None, "grounding": None}).build()

@@ -41,6 +41,9 @@ def test_only_where_pictures_stay_as_they_are_and_are_seen_twice(source):
     assert not remembers(model, still, 2 * n - 1)
     assert not remembers(model, flipped, 2 * n)
     assert not remembers(plain, still, 2 * n)
+    square = {"size": (8, 8), "fit": "stretch"}
+    assert remembers(model, Dataset(open_source(source), View(**square)), 2 * n)
+    assert not remembers(model, Dataset(open_source(source), View(**square, turn=True)), 2 * n)
 
 
 def test_a_long_run_encodes_each_picture_once_and_learns_nearly_the_same(source, tmp_path, monkeypatch):

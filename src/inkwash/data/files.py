@@ -209,7 +209,7 @@ def _rows(data: bytes, name: str) -> list[dict]:
         if name.lower().endswith(".csv"):
             rows = list(csv.DictReader(io.StringIO(text, newline="")))
         else:
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]  # a caption may hold other ends of lines
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{name} cannot be read: {error}.") from error
     for i, row in enumerate(rows):

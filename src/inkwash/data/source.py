@@ -27,11 +27,12 @@ class Source(ABC):
 
     name: as the user wrote it. split: "train", "test", ... splits: the names it could have been opened with.
     classes: names by label, empty where there are none. slow: records take so long to make that they are worth keeping on disk.
+    made: they are made up by rules, so that a sample of the captions has all of their words.
     """
 
     name: str
     split: str
-    slow = False
+    slow = made = False
     splits: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
 

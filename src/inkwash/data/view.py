@@ -1,5 +1,6 @@
 """How records become tensors: size, channels, fit, and the random changes that rows go through in training."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Any, Literal
@@ -209,9 +210,8 @@ def facts(source: Source, view: View | None = None) -> Facts:
     channels = view.channels or (1 if all(s[-1] == 1 for s in shapes) else 3)
     captions, boxes, two = _looked_into(source)
     levels = 2 if two and set(sizes) == {(height, width)} else 256
-    boxed = (
-        boxes and not (view.flip or view.cuts or view.pair) and (view.fit == "stretch" or all(h * width == w * height for h, w in sizes))
-    )
+    whole = {"stretch": True, "window": set(sizes) == {(height, width)}}.get(view.fit, all(h * width == w * height for h, w in sizes))
+    boxed = boxes and whole and not (view.flip or view.turn or view.cuts or view.pair)
     sized = view.size is not None
     return Facts(channels, height, width, source.classes, len(source), captions, frames.pop(), note, view.pair, levels, sized, boxed)
 
@@ -229,17 +229,26 @@ def _size(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], str]:
 
 
 def _looked_into(source: Source) -> tuple[bool, bool, bool]:
-    """Of a few records: whether one has a caption, whether one has boxes, and whether every value is 0 or 255 and both occur."""
+    """Of some records: whether one has a caption, whether one has boxes, and whether every value is 0 or 255 and both occur."""
     captions, boxes, values = False, False, set()
     for i in _spread(len(source), 8):
-        try:
+        with suppress(DataError):  # reported by name when the data are read in full
             record = source.read(i)
-        except DataError:
-            continue  # reported by name when the data are read in full
-        captions |= bool(record.text)
-        boxes |= bool(record.boxes)
-        values |= set(np.unique(record.image).tolist())
-    return captions, boxes, values == {0, 255}
+            captions |= bool(record.text)
+            boxes |= bool(record.boxes)
+            values |= set(np.unique(record.image).tolist())
+    return captions or _captioned(source), boxes, values == {0, 255}
+
+
+def _captioned(source: Source) -> bool:
+    """Whether one of more records has a caption, where texts are told without a look at the pictures."""
+    if type(source).text is Source.text:
+        return False
+    for i in _spread(len(source), LOOK):
+        with suppress(DataError):
+            if source.text(i):
+                return True
+    return False
 
 
 def _spread(count: int, most: int) -> range:

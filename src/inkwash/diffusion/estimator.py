@@ -231,7 +231,10 @@ class Estimator(Model, Sampler, Prompted):
         told = told if plan is None else told._replace(plan=plan)
         denoise = self.denoiser(told, shares)
         if self.branches(options) == 2 and (cond.label is not None or cond.tokens is not None):
-            both = self.denoiser(told.beside(self.nothing(n, options.negative)), shares)
+            null = self.nothing(n, options.negative)
+            if self.grounding:  # what no boxes look like was learnt: it is not zero
+                null = null._replace(plan=self.ground([()] * n, told.plan.shape[-2:]))
+            both = self.denoiser(told.beside(null), shares)
             denoise = guided(both, options.guidance, denoise, options.interval)
         if options.tile:
             denoise = tiled(denoise, (options.tile, options.tile), min(options.overlap, options.tile - 1))
@@ -260,7 +263,9 @@ class Estimator(Model, Sampler, Prompted):
             rng = Rng(range(16), self.device)
             label = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None
             x = self.path.at(self.path.start)[2] * rng.normal(*self.space)
-            self._own = (version, *local_errors(self.denoiser(self.told(Condition(label=label), 16)), x, self.path))
+            told = self.told(Condition(label=label), 16)
+            told = told._replace(plan=self.ground([()] * 16, self.space[1:])) if self.grounding else told
+            self._own = (version, *local_errors(self.denoiser(told), x, self.path))
         return self._own[1:]
 
     def sample(
@@ -279,16 +284,17 @@ class Estimator(Model, Sampler, Prompted):
     ) -> Tensor:
         """What `sample` makes images of, (N, C, H, W) where diffusion happens."""
         plan, grid = cond.plan, self.grid(options)
-        if self.grounding:
-            told = plan is None and cond.tokens is not None and cond.image is None  # a picture that is edited has a layout of its own
-            plan = self.ground(self.laid_out(rng, cond, options), self.sides(options.size or self.config.shape[1:])) if told else plan
+        given, mask = None if cond.image is None else self.to_latent(cond.image), None
+        size = self.sides(options.size or self.config.shape[1:]) if given is None else tuple(given.shape[-2:])
+        if self.grounding and plan is None:
+            told = cond.tokens is not None and given is None  # a picture that is edited has a layout of its own
+            plan = self.ground(self.laid_out(rng, cond, options) if told else [()] * len(rng), size)
         elif plan is None and self.plan is not None and cond.tokens is not None:
             plan, on_step = drawn(self.plan, rng, cond, options, on_step, len(grid) - 1)
-        given, mask = None if cond.image is None else self.to_latent(cond.image), None
         if cond.mask is not None:  # whatever holds a pixel to be made is made
             mask = cond.mask if given.shape[-2:] == cond.mask.shape[-2:] else F.adaptive_max_pool2d(cond.mask, given.shape[-2:])
         repainted = mask is not None and options.rounds > 0
-        shape = (self.space[0], *(self.sides(options.size or self.config.shape[1:]) if given is None else given.shape[-2:]))
+        shape = (self.space[0], *size)
         shares = {} if options.solver == "ddpm" and self.config.learned_variance and not repainted else None
         denoise = self.asked(cond, len(rng), options, shares, plan)
         denoise = denoise if lead is None else led(denoise, lead, self.path)

@@ -311,7 +311,7 @@ def _times(pipe: Any) -> int:
 def _side(pipe: Any) -> int:
     """Of the pictures that a pipeline draws unless told otherwise."""
     net = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    size = getattr(pipe, "default_sample_size", None) or getattr(net.config, "sample_size", None) or 64
+    size = getattr(pipe, "default_sample_size", None) or getattr(getattr(net, "config", None), "sample_size", None) or 64
     return int(size if isinstance(size, int) else size[0]) * int(getattr(pipe, "vae_scale_factor", 8))
 
 

@@ -49,13 +49,22 @@ class PublicCaptioner(Model, Captioner):
         way = {"do_sample": True, "temperature": options.temperature} if options.temperature else {"num_beams": options.beams}
         out = []
         for image, seed in zip(x, rng.keys):
-            seen = self._eye(images=to_pil(image), return_tensors="pt")["pixel_values"].to(self.device)
-            with torch.random.fork_rng(devices=[]), torch.autocast(x.device.type, enabled=False):
+            with torch.random.fork_rng(), torch.autocast(x.device.type, enabled=False):
                 torch.manual_seed(seed % 2**63)
-                told = self.net.generate(pixel_values=seen, max_new_tokens=options.longest, **way)
-            text = self._tokenizer.batch_decode(told, skip_special_tokens=True)[0].strip()
+                text = self._told(image, {"max_new_tokens": options.longest, **way})
             out.append(Written(text, tuple(text.split()), [], None))
         return out
+
+    def _told(self, image: Tensor, how: dict[str, Any]) -> str:
+        """Raises ConfigError where the model wants more than a picture, or is otherwise none of the kind."""
+        try:
+            seen = self._eye(images=to_pil(image), return_tensors="pt")["pixel_values"].to(self.device)
+            told = self.net.generate(pixel_values=seen, **how)
+            return self._tokenizer.batch_decode(told, skip_special_tokens=True)[0].strip()
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError):  # the machine's fault, not theirs
+                raise
+            raise ConfigError(f"{self.config.architecture} describes no picture by itself: {reason(error)}.") from None
 
 
 def is_public(path: Path) -> bool:
@@ -74,12 +83,15 @@ def load_public(path: Path, device: torch.device) -> tuple[Model, Precision]:
     tool.logging.disable_progress_bar()
     name = (read_json(path / CONFIG)["architectures"] or [""])[0]
     kind = getattr(tool, name, None)
+    if code := sorted(str(p.relative_to(path)) for p in path.rglob("*.py")):
+        raise FileError(f"{path} holds {code[0]}, code that a model may run: only folders of weights and settings are read.")
     if kind is None:
         raise ConfigError(f"{path} holds a {name or 'model'} that transformers {tool.__version__} does not know.")
     try:
-        eye = tool.AutoImageProcessor.from_pretrained(str(path), local_files_only=True)
-        tokenizer = tool.AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        net = kind.from_pretrained(str(path), local_files_only=True, use_safetensors=True)
+        here = {"local_files_only": True, "trust_remote_code": False}
+        eye = tool.AutoImageProcessor.from_pretrained(str(path), **here)
+        tokenizer = tool.AutoTokenizer.from_pretrained(str(path), **here)
+        net = kind.from_pretrained(str(path), use_safetensors=True, **here)
     except Exception as error:  # the library raises many kinds
         raise FileError(f"{path} cannot be read by transformers as a captioner: {reason(error)}.") from None
     if not hasattr(net, "generate") or not net.can_generate():

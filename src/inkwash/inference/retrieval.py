@@ -37,7 +37,7 @@ def retrieval_rows(loaded: Loaded, data: str, n: int, batch: int, watch: Callabl
             rows = loader.batch_at(start, among)
             scores = fits(loaded.model, rows.image, [text[i % len(text)] if text else "" for i, text in enumerate(rows.text)], batch)
             for way, s in (("caption", scores), ("image", scores.t())):
-                rank = (s > s.diagonal()[:, None]).sum(1)
+                rank = (~(s < s.diagonal()[:, None])).sum(1) - 1  # what ties, or is no number, counts against it
                 found[way].append(rank < 1)
                 found[f"{way} in 5"].append(rank < 5)
             if on_step:

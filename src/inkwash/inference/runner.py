@@ -16,7 +16,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import OnStep, Options
 from inkwash.core.pixels import from_uint8
 from inkwash.inference.edit import Edit, edit
-from inkwash.inference.judge import Chosen, joined
+from inkwash.inference.judge import Chosen, joined, judge_of
 from inkwash.inference.load import Loaded, load
 from inkwash.metrics.features.base import to_rgb
 
@@ -118,6 +118,8 @@ class Runner:
         seeds = range(request.seed, request.seed + request.n)
         under = ground(request.background, loaded) if request.background else None
         judge = self.model(request.judge) if request.judge else None
+        if judge:
+            judge_of(judge.model)  # refuses here
         return Order(request, loaded, seeds, loaded.options(**wishes), loaded.labels(seeds, request.label), judge, under)
 
     def edit(self, model: str, order: Edit, on_step: OnStep | None = None) -> tuple[Result, list[Tensor]]:

@@ -27,7 +27,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.model import Captioner, Doubt, Encoding, Model, Options, Seer, Written
 from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
 from inkwash.core.rng import Rng
-from inkwash.core.words import is_chinese
+from inkwash.core.words import JOINING, is_chinese
 from inkwash.nn.augment import Kind, augment
 from inkwash.nn.beams import Beams
 from inkwash.nn.dit import positions
@@ -51,8 +51,8 @@ class CaptionOptions(Options):
 
     lang: Literal["en", "zh"] = "en"
     beams: int = Field(4, ge=1, le=64)
-    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
-    penalty: float = Field(0.6, ge=0, allow_inf_nan=False)
+    temperature: float = Field(0.0, ge=0, le=100, allow_inf_nan=False)
+    penalty: float = Field(0.6, ge=0, le=10, allow_inf_nan=False)
 
 
 class CaptionerConfig(ModelConfig):
@@ -145,7 +145,7 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
 
     def doubt(self, x: Tensor, text: str) -> Doubt:
         """Words that it would rather say of pictures of nothing too are its habits of speech, and no doubts; nor are words that it never
-        learnt, which it would say of no picture."""
+        learnt, which it would say of no picture, nor those that join: where a thing is missing, it is the thing's name that is doubted."""
         tokens = self.tokenizer.batch([text]).to(x.device)
         places = torch.cat([self.places(x[None]), self._nothing(x)])  # (1 + M, P, D)
         languages = torch.full((len(places),), language_of(text), device=x.device)
@@ -157,7 +157,7 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         strange = set(self.tokenizer.unknown(text))
         said = [word for word, count in self.tokenizer.spelled(tokens[0].tolist()) for _ in range(count)]  # of each token its word
         said += [""] * (len(rather) - len(said))  # the end: more should have been said
-        rather = rather * torch.tensor([strange.isdisjoint(words(word)) for word in said], device=x.device)
+        rather = rather * torch.tensor([word not in JOINING and strange.isdisjoint(words(word)) for word in said], device=x.device)
         at = int(rather.argmax())
         return Doubt(rather[at].item(), said[at])
 
@@ -202,7 +202,7 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         for _ in range(self.config.tokenizer.length):
             scores, shares, state = self.writer.step(token, state)
             scores = self._allowed(scores)
-            p = (scores / options.temperature).softmax(-1)
+            p = (scores / max(options.temperature, 1e-3)).softmax(-1)
             u = rng.uniform()[:, None].to(p)
             token = (p.cumsum(-1) < u * p.sum(-1, keepdim=True)).sum(-1).clamp(max=p.shape[-1] - 1)
             nats = nats + scores.log_softmax(-1).gather(1, token[:, None])[:, 0] * ~done

@@ -67,7 +67,7 @@ class Clip(Model, Extractor, Aligner):
 
     @property
     def scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=SHARPEST)
+        return self.log_scale.clamp(max=math.log(SHARPEST)).exp()
 
 
 class ContrastiveConfig(ObjectiveConfig):
@@ -90,6 +90,8 @@ class Contrastive(Objective):
         refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():  # the number itself: what is only cut off on the way has no gradient that leads back
+            self.model.log_scale.clamp_(max=math.log(SHARPEST))
         return self._loss(replace(batch, image=augment(batch.image, step.rng, self.config.augment)), step)
 
     @torch.no_grad()
@@ -98,11 +100,14 @@ class Contrastive(Objective):
         return {"loss": loss, **parts}
 
     def _loss(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        texts = self.model.tokens(step.texts(batch.text)).to(batch.image.device)
-        u, v = step.gather(self.model.features(batch.image)), step.gather(self.model.read(texts))  # (N of all, D)
+        texts = step.texts(batch.text)
+        there = step.gather(torch.tensor([float(bool(t)) for t in texts], device=batch.image.device)) > 0  # others do not play
+        tokens = self.model.tokens(texts).to(batch.image.device)
+        u, v = step.gather(self.model.features(batch.image))[there], step.gather(self.model.read(tokens))[there]  # (M of all, D)
         with torch.autocast(u.device.type, enabled=False):  # a score near 100 would be known to half a unit
             scores = self.model.scale.float() * u.float() @ v.float().t()
         right = torch.arange(len(u), device=u.device)
-        loss = (F.cross_entropy(scores, right) + F.cross_entropy(scores.t(), right)) / 2
-        found = (scores.argmax(1) == right).float().mean()
+        count, ways = max(len(u), 1), (scores, scores.t())
+        loss = sum(F.cross_entropy(way, right, reduction="sum") for way in ways) / (2 * count)
+        found = (scores.argmax(1) == right).sum() / count if len(u) else scores.new_zeros(())
         return loss, {"found": found, "scale": self.model.scale.detach()}

@@ -31,7 +31,7 @@ from inkwash.core.batch import Batch, Condition, Step
 from inkwash.core.config import AnyModel, ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Autoencoder, Density, Encoding, Inverter, Likelihood, OnStep, Seer
-from inkwash.core.objective import Objective, Phase
+from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.diffusion.editing import invert
 from inkwash.diffusion.estimator import Estimator
@@ -199,7 +199,7 @@ class LatentDiffusion(Encoding, Estimator):
             raise ConfigError(f"A {config.autoencoder.kind!r} model has no map of latents to diffuse in; an 'autoencoder' has.")
         super().__init__(config, space)
         self.autoencoder = autoencoder
-        self.stride = -(-config.shape[1] // space[1])  # pixels a place stands for, to each side
+        self.stride = config.autoencoder.net.stride  # pixels a place stands for, to each side
 
     @property
     def encoder(self) -> nn.Module:
@@ -229,8 +229,10 @@ class LatentDiffusion(Encoding, Estimator):
     def refuse(self, options: DiffusionOptions, cond: Condition) -> None:
         if options.clamp or options.tile:
             raise ConfigError("Among latents there are no pixels to clamp and no tiles.")
-        if options.size and options.size != self.config.shape[1:] and any(side % self.stride for side in options.size):
-            raise ConfigError(f"{options.size[1]} x {options.size[0]} is not possible: this model draws sides that {self.stride} divides.")
+        own, size = self.config.shape[1:], options.size if cond.image is None else tuple(cond.image.shape[-2:])
+        if size and size != own and (self.sides(size) == self.sides(own) or (cond.image is None and any(s % self.stride for s in size))):
+            said = f"{size[1]} x {size[0]} is not possible: this model draws {own[1]} x {own[0]}"
+            raise ConfigError(f"{said}, or sides that {self.stride} divides and that take more or fewer places.")
         super().refuse(options, cond)
 
 
@@ -287,6 +289,11 @@ class Denoising(Objective):
         self.planning = self._planning() if config.planning else None
         self.teacher = self._reader(config.teacher) if config.teacher else None
         self.sketching = 0.0 if getattr(model.config, "lora", 0) else config.sketching  # beside thin matrices nothing is learnt
+
+    def refuse(self, batch: Batch) -> None:
+        super().refuse(batch)
+        if getattr(self.model.config, "text", None) is not None:
+            refuse_uncaptioned(batch)
 
     def phases(self) -> list[Phase]:
         planning = self.planning.phases()[0].trains if self.planning else ()

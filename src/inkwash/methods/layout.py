@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.batch import Batch, Step
-from inkwash.core.boxes import Box
+from inkwash.core.boxes import MOST, Box
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Arranger, Model
 from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
-from inkwash.nn.grounding import MOST, waves
+from inkwash.nn.grounding import waves
 from inkwash.nn.layers import full
 from inkwash.nn.pixel_heads import choose
 from inkwash.nn.text import TextConfig

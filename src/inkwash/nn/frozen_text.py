@@ -37,7 +37,7 @@ class FrozenTextConfig(Config):
 def read(f: Any, name: str, **more: Any) -> Any:
     """What from_pretrained gives, from the disk alone: a folder, or what the hub's own cache holds. Raises FileError in one sentence."""
     try:
-        return f(name, local_files_only=True, **more)
+        return f(name, local_files_only=True, trust_remote_code=False, **more)
     except Exception as error:  # the library raises many kinds
         hint = "" if Path(name).exists() else f" Nothing is fetched here: `hf download {name}` does so once."
         raise FileError(f"The text encoder {name} cannot be read: {reason(error)}.{hint}") from None
@@ -60,6 +60,7 @@ class FrozenText(nn.Module):
         self.length = min(config.length, getattr(encoder.config, "max_position_embeddings", None) or config.length)
         self._encoder = (encoder.eval().requires_grad_(False),)  # no part of this: neither saved nor trained
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self._numbers = 0  # in all of them
 
     def tokens(self, texts: Sequence[str], cut: bool = True) -> Tensor:
         """int64 (N, L), on the CPU. cut: shorten what is too long; else raise ConfigError."""
@@ -80,27 +81,23 @@ class FrozenText(nn.Module):
         rows = [tuple(row) for row in tokens.tolist()]
         rows = [row[: row.index(0)] if 0 in row else row for row in rows]
         new = [row for row in dict.fromkeys(rows) if row not in self._kept]
-        if new:
-            self._look_up(new, tokens.device)
+        for row in new:  # each by itself: what a text is must not depend on those beside it
+            self._look_up(row, tokens.device)
         out = torch.zeros(*tokens.shape, self.width, device=tokens.device)
         for place, row in zip(out, rows):
             place[: len(row)] = self._kept[row].to(place)
         self._forget(set(rows))
         return out, mask
 
-    def _look_up(self, rows: list[tuple[int, ...]], device: torch.device) -> None:
-        encoder, longest = self._encoder[0].to(device), max(map(len, rows))
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([[t - 1 for t in row] + [pad] * (longest - len(row)) for row in rows], device=device)
-        there = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    def _look_up(self, row: tuple[int, ...], device: torch.device) -> None:
+        ids = torch.tensor([[t - 1 for t in row]], device=device)
         with torch.autocast(device.type, enabled=False):
-            out = encoder(input_ids=ids, attention_mask=there).last_hidden_state
-        for row, vectors in zip(rows, out):
-            self._kept[row] = vectors[: len(row)].float().cpu()
+            out = self._encoder[0].to(device)(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        self._kept[row] = out[0].float().cpu()
+        self._numbers += out.numel()
 
     def _forget(self, needed: set[tuple[int, ...]]) -> None:
         """What was looked up first, where there is too much of it."""
-        size = sum(v.numel() for v in self._kept.values()) if len(self._kept) % 1000 == 0 else 0
-        while self._kept and (len(self._kept) > KEPT or size > ROOM):
+        while self._kept and (len(self._kept) > KEPT or self._numbers > ROOM):
             row, vectors = self._kept.popitem(last=False)
-            size -= vectors.numel()
+            self._numbers -= vectors.numel()

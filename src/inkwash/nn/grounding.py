@@ -17,13 +17,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inkwash.core.boxes import Box
+from inkwash.core.boxes import MOST, Box
 from inkwash.core.config import Config
 from inkwash.nn.text import TextBlock, TextConfig
 
 WAVES = 4  # octaves of a coordinate's Fourier embedding
 REACH = 1.5  # half sides of a box, over which what it tells fades
-MOST = 16  # boxes of a picture
 SHOWN = -3.0  # logit of what a box hides before it has learnt: hardly anything
 
 

@@ -165,7 +165,13 @@ def learn_tokenizer(texts: Iterable[str], merges: int = 1000, length: int = 64, 
             pieces[i] = (_merged(tokens, best, new), n)
             _count(pairs, holders, i, pieces[i][0], n)
         pairs.pop(best, None)
-    return TokenizerConfig(merges=tuple(learnt), words=tuple(sorted(seen)) if len(seen) <= MOST_WORDS else (), length=length)
+    return TokenizerConfig(merges=tuple(learnt), words=remembered(seen), length=length)
+
+
+def remembered(seen: Iterable[str]) -> tuple[str, ...]:
+    """The words that a tokenizer keeps of those that were seen: each once, or none where they are too many."""
+    each = sorted(set(seen))
+    return tuple(each) if len(each) <= MOST_WORDS else ()
 
 
 def _count(pairs: Counter, holders: dict[tuple[int, int], set[int]], i: int, tokens: list[int], n: int) -> None:

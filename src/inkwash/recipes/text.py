@@ -4,7 +4,7 @@ from inkwash.core.config import ModelConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.objective import CAPTIONS
 from inkwash.core.words import is_chinese
-from inkwash.data import Facts, View, open_source
+from inkwash.data import Facts, Source, View, open_source
 from inkwash.diffusion.options import DiffusionOptions
 from inkwash.methods.autoencoder import AutoencoderConfig, ReconstructionConfig
 from inkwash.methods.captioner import CaptionerConfig, CaptioningConfig
@@ -20,7 +20,7 @@ from inkwash.nn.grounding import GroundingConfig
 from inkwash.nn.pyramid import PyramidConfig
 from inkwash.nn.sketch import SketchConfig
 from inkwash.nn.text import TextConfig
-from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer
+from inkwash.nn.tokenizer import TokenizerConfig, learn_tokenizer, remembered, words
 from inkwash.nn.unet import UNetConfig
 from inkwash.nn.writers import LSTMWriterConfig, TransformerWriterConfig, Writer
 from inkwash.training import DataConfig, RunConfig, TrainConfig
@@ -42,11 +42,21 @@ def captions_of(source: str) -> list[str]:
 
 
 def tokenizer_of(source: str, merges: int = 1000) -> TokenizerConfig:
-    """The tokenizer of a source's captions, with room for the longest. Raises ConfigError where there are none."""
+    """The tokenizer of a source's captions, with room for the longest, and all their words. Raises ConfigError where there are none."""
     texts = captions_of(source)
     config = learn_tokenizer(texts, merges)
+    known = open_source(source)
+    if not known.made and type(known).text is not Source.text:  # texts are told without a look at the pictures
+        texts = [text for i in range(len(known)) for text in known.text(i)]
+        config = config.model_copy(update={"words": remembered(word for text in texts for word in words(text))})
     longest = max(len(config.build().encode(text)) for text in texts)
     return config.model_copy(update={"length": min(256, max(16, -(-(longest + 1) // 16) * 16 + 16))})
+
+
+def also_of(source: str, tokenizer: TokenizerConfig) -> TokenizerConfig:
+    """The tokenizer of a model that goes on with a source: it comes to know that one's words as well."""
+    known = {*tokenizer.words, *tokenizer_of(source, 0).words} if tokenizer.words else ()
+    return tokenizer.model_copy(update={"words": tuple(sorted(known))})
 
 
 def told_autoencoder(source: str, facts: Facts) -> RunConfig:
@@ -108,11 +118,10 @@ def _further(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
             f"not with a {start.kind!r} model."
         )
     blind = start.grounding and not facts.boxed  # of pictures that tell of no boxes: they would be drawn where these are not
-    model, spoken = start.model_copy(update={"plan": None, "grounding": None}) if blind else start, tokenizer_of(source, 0)
+    model = start.model_copy(update={"plan": None, "grounding": None}) if blind else start
+    captions_of(source)  # refuses here
     if isinstance(start.text, TextConfig):
-        known = {*start.text.tokenizer.words, *spoken.words} if start.text.tokenizer.words else ()
-        tokenizer = start.text.tokenizer.model_copy(update={"words": tuple(sorted(known))})
-        model = model.model_copy(update={"text": start.text.model_copy(update={"tokenizer": tokenizer})})
+        model = model.model_copy(update={"text": _reads_also(start.text, source)})
     times = {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),
@@ -122,6 +131,10 @@ def _further(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
         ),  # of other pictures
         train=TrainConfig(batch=32, lr=2e-4, warm_up=500, decay=1.0, ema=2000.0, samples=16),
     )
+
+
+def _reads_also(text: TextConfig, source: str) -> TextConfig:
+    return text.model_copy(update={"tokenizer": also_of(source, text.tokenizer)})
 
 
 def eye(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
@@ -160,7 +173,10 @@ def layout(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
     Raises ConfigError for a model that did not learn to read by itself.
     """
     shape = (facts.channels, facts.height, facts.width)
-    model = start if start.kind == "layout" else _new_layout(start, shape)
+    if start.kind == "layout":
+        model = start.model_copy(update={"text": _reads_also(start.text, source)})
+    else:
+        model = _new_layout(start, shape)
     return RunConfig(
         data=DataConfig(source=source, view=View(size=shape[1:], channels=shape[0])),
         model=model,
@@ -213,6 +229,8 @@ def clip(source: str, facts: Facts, start: ModelConfig | None = None) -> RunConf
         model = ClipConfig(shape=shape, eye=PyramidConfig(fold=_fold(shape)), text=TextConfig(tokenizer=tokenizer_of(source)))
     else:
         model = _same("clip", start)
+        if isinstance(model.text, TextConfig):
+            model = model.model_copy(update={"text": _reads_also(model.text, source)})
     return RunConfig(
         data=DataConfig(source=source, view=View(size=model.shape[1:], channels=model.shape[0])),
         model=model,
@@ -232,7 +250,10 @@ def caption_lstm(source: str, facts: Facts, start: ModelConfig | None = None) ->
 
 
 def _captioner(writer: Writer, source: str, facts: Facts, start: ModelConfig | None) -> RunConfig:
-    model = _new_captioner(writer, source, facts) if start is None else _same("captioner", start)
+    if start is None:
+        model = _new_captioner(writer, source, facts)
+    else:
+        model = _same("captioner", start).model_copy(update={"tokenizer": also_of(source, start.tokenizer)})
     return RunConfig(
         data=DataConfig(source=source, view=View(size=model.shape[1:], channels=model.shape[0])),
         model=model,

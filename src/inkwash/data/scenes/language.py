@@ -44,6 +44,7 @@ GROUNDS = {
     },
 }  # fmt: skip
 
+ASIDE = ("left of", "right of")
 COUNTERS = {"star": "颗", "heart": "颗", "crescent": "弯"}  # others take 个
 
 
@@ -69,49 +70,65 @@ def _describe_zh(o: Object, draws: Draws, article: bool) -> str:
     return f"一{COUNTERS.get(o.shape, '个')}{body}" if article else body
 
 
-def _english(scene: Scene, draws: Draws) -> str:
+def _english(scene: Scene, draws: Draws, loose: bool) -> str:
     article = draws.uniform() < 0.85
     things = [_describe_en(o, draws, article) for o in scene.objects]
-    text = things[0]
-    if len(things) > 1:
-        if scene.relation:
+    if len(things) > 1 and (loose or scene.relation is None):
+        text = _listed_en(things, scene.relation, draws)
+    else:
+        text, rest = things[0], things[2:]
+        if len(things) > 1:
             text += f" {draws.pick(WORDS['en'][scene.relation])} {things[1]}"
-        else:
-            text += f" and {things[1]}"
-    rest = things[2:]
-    if rest:
-        text += draws.pick((", with ", ", and also ", ", beside them ")) + " and ".join(rest)
+        if rest:
+            text += draws.pick((", with ", ", and also ", ", beside them ")) + " and ".join(rest)
     if draws.uniform() < 0.4:
         tone = "pale" if sum(scene.background.near) > 384 else "dark"
         text += " " + draws.pick(GROUNDS["en"][scene.background.kind]).format(tone=tone)
     return draws.pick(("{}", "{}", "there is {}", "a picture of {}", "{}, in soft light")).format(text)
 
 
-def _chinese(scene: Scene, draws: Draws) -> str:
+def _chinese(scene: Scene, draws: Draws, loose: bool) -> str:
     article = draws.uniform() < 0.8
     things = [_describe_zh(o, draws, article) for o in scene.objects]
-    text = things[0]
-    if len(things) > 1:
-        if scene.relation:
+    if len(things) > 1 and (loose or scene.relation is None):
+        text = _listed_zh(things, scene.relation, draws)
+    else:
+        text, rest = things[0], things[2:]
+        if len(things) > 1:
             where = draws.pick(WORDS["zh"][scene.relation])
             form = draws.pick(("{a}在{b}的{where}", "{a}在{b}{where}", "{b}的{where}有{a}", "{b}{where}有{a}", "{b}的{where}是{a}"))
             text = form.format(a=things[0], b=things[1], where=where)
-        else:
-            text = f"{things[0]}和{things[1]}"
-    rest = things[2:]
-    if rest:
-        text += draws.pick(("，还有", "，另有")) + "和".join(rest)
+        if rest:
+            text += draws.pick(("，还有", "，另有")) + "和".join(rest)
     if draws.uniform() < 0.4:
         tone = "浅色" if sum(scene.background.near) > 384 else "深色"
         text = draws.pick(GROUNDS["zh"][scene.background.kind]).format(tone=tone) + "，" + text
     return draws.pick(("{}", "{}", "画面里，{}", "图中，{}")).format(text)
 
 
-LANGUAGES: dict[str, Callable[[Scene, Draws], str]] = {"en": _english, "zh": _chinese}
+def _listed_en(things: list[str], relation: str | None, draws: Draws) -> str:
+    """Things, but not how they stand."""
+    *most, last = things
+    if len(things) == 2 and relation in ASIDE and draws.uniform() < 0.4:
+        return draws.pick(("{} beside {}", "{} next to {}")).format(*things)
+    form = draws.pick(("{} and {}", "{} and {}", "{}, {}", "{} with {}"))
+    return form.format(", ".join(most), last)
 
 
-def captions(scene: Scene, languages: tuple[str, ...] = ("en", "zh"), each: int = 1) -> tuple[str, ...]:
+def _listed_zh(things: list[str], relation: str | None, draws: Draws) -> str:
+    *most, last = things
+    if len(things) == 2 and relation in ASIDE and draws.uniform() < 0.4:
+        return draws.pick(("{}在{}旁边", "{}旁边有{}")).format(*things)
+    return draws.pick(("{}和{}", "{}和{}", "{}、{}", "{}与{}")).format("、".join(most), last)
+
+
+LANGUAGES: dict[str, Callable[[Scene, Draws, bool], str]] = {"en": _english, "zh": _chinese}
+
+
+def captions(scene: Scene, languages: tuple[str, ...] = ("en", "zh"), each: int = 1, loose: float = 0.0) -> tuple[str, ...]:
     """`each` captions in every language: the first object, its relation to the second, the others, and now and then the ground.
+
+    loose: share of captions that name the objects and no relation.
 
     The wording is drawn from the scene's own seed, so equal scenes get equal words. Raises ConfigError for an unknown language.
     """
@@ -119,4 +136,9 @@ def captions(scene: Scene, languages: tuple[str, ...] = ("en", "zh"), each: int 
         if language not in LANGUAGES:
             raise ConfigError(f"scenes speak {' and '.join(LANGUAGES)}, not {language!r}.")
     at = {language: list(LANGUAGES).index(language) for language in languages}
-    return tuple(LANGUAGES[k](scene, Draws(scene.background.seed, n, 100 + at[k])) for k in languages for n in range(each))
+    seed = scene.background.seed
+    return tuple(
+        LANGUAGES[k](scene, Draws(seed, n, 100 + at[k]), loose > 0 and Draws(seed, n, 200 + at[k]).uniform() < loose)
+        for k in languages
+        for n in range(each)
+    )

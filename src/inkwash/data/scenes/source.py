@@ -60,20 +60,21 @@ class ScenesSource(Source):
     composition that the others never have. "all" draws without regard to that. look: one of `LOOKS`, for two kinds of picture of one world.
     frames: above 0, clips of so many frames, in which every object goes its own way and bounces off the edges; captions and labels tell
     of the first. speed: what an object goes in a frame, as a share of the side. clear: no relation that is told is a borderline case.
-    apart: nothing touches but what is said to be in front or behind.
+    apart: nothing touches but what is said to be in front or behind. loose: share of captions that name objects and no relation.
     """
 
     splits = SPLITS[:-1]
     classes = CLASSES
+    made = True
 
     def __init__(self, size: int = 32, count: int = 20_000, seed: int = 0, split: str = "train", objects: int | None = None,
                  plain: bool = False, holdout: bool | None = None, lang: str = "en,zh", captions: int = 1,
                  look: str | None = None, frames: int = 0, speed: float = 0.04, clear: bool = False,
-                 apart: bool = False):  # fmt: skip
+                 apart: bool = False, loose: float = 0.0):  # fmt: skip
         self.name, self.split, self.size, self.count, self.seed = "scenes", canonical(split), size, count, seed
         self.lang = tuple(filter(None, (word.strip() for word in lang.split(","))))
         self.settings = Settings(objects, plain, not plain if holdout is None else holdout, clear, apart)
-        self.look, self.frames, self.speed, self.captions = look, frames, speed, captions
+        self.look, self.frames, self.speed, self.captions, self.loose = look, frames, speed, captions, loose
         if frames:
             check(frames, speed, "mirror")
         if look is not None and look not in LOOKS:
@@ -82,6 +83,8 @@ class ScenesSource(Source):
             raise ConfigError(f"scenes need a count of at least 1, not {count}.")
         if captions < 1:
             raise ConfigError(f"scenes have at least 1 caption in each language, not {captions}.")
+        if not isinstance(loose, int | float) or not 0 <= loose <= 1:
+            raise ConfigError(f"loose is a share of captions, from 0 to 1, not {loose}.")
         self.text(0)  # says at once what is wrong with any of these
 
     def __len__(self) -> int:
@@ -108,7 +111,7 @@ class ScenesSource(Source):
         return self._captions(self.scene(i))
 
     def _captions(self, scene: Scene) -> tuple[str, ...]:
-        return captions(scene, self.lang, self.captions)
+        return captions(scene, self.lang, self.captions, self.loose)
 
     def clip(self, i: int) -> list[Scene]:
         """The frames of the i-th clip as data."""
@@ -140,4 +143,5 @@ class ScenesSource(Source):
         told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, settings, *filter(None, [self.look])]
         told += [self.frames, self.speed] if self.frames else []
         told += [f"captions {self.captions}"] if self.captions != 1 else []
+        told += [f"loose {self.loose}"] if self.loose else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
