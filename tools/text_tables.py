@@ -65,6 +65,7 @@ TABLES = {
             "captions.copied.en": {"en": "caption of the nearest training scene, English", "zh": "最近的训练场景的描述，英文"},
             "captions.copied.zh": {"en": "the same, Chinese", "zh": "同上，中文"},
             "captions.emoji.en": {"en": "`caption-emoji`, English", "zh": "`caption-emoji`，英文"},
+            "captions.emoji_copied.en": {"en": "the nearest training emoji's name", "zh": "最近的训练表情的名称"},
             "captions.flickr": {"en": "Flickr8k at 64 x 64, `caption`", "zh": "64 x 64 的 Flickr8k，`caption`"},
             "captions.flickr_lstm": {"en": "Flickr8k at 64 x 64, `caption-lstm`", "zh": "64 x 64 的 Flickr8k，`caption-lstm`"},
             "captions.flickr_copied": {"en": "Flickr8k, the nearest training picture's", "zh": "Flickr8k，最近的训练图像的描述"},
