@@ -57,7 +57,7 @@ def main() -> None:
         better, _ = load_tensors(model_folder(args.plan) / WEIGHTS)
         kept = {name: t for name, t in tensors.items() if not name.startswith("plan.")}
         tensors = kept | {f"plan.{name}": t for name, t in better.items()}
-        config = config.model_copy(update={"plan": read_model_config(model_folder(args.plan))})
+        config = _knowing(config.model_copy(update={"plan": read_model_config(model_folder(args.plan))}))
     config = config.override(pairs(args.set))
     _keep(target, tensors, config, args.bits)
     if args.judge:
@@ -71,6 +71,13 @@ def main() -> None:
         write_text(target / CARD, (source / CARD).read_text(encoding="utf-8"))
     size = (target / WEIGHTS).stat().st_size
     print(f"{target}: {size / 2**20:.2f} MiB" + ("" if size <= MOST else ", more than the 14 that a bundled model may have"))
+
+
+def _knowing(config: ModelConfig) -> ModelConfig:
+    """A model that draws after a plan knows the words of its plan."""
+    words = {*config.text.tokenizer.words, *config.plan.text.tokenizer.words}
+    tokenizer = config.text.tokenizer.model_copy(update={"words": tuple(sorted(words))})
+    return config.model_copy(update={"text": config.text.model_copy(update={"tokenizer": tokenizer})})
 
 
 def _keep(target: Path, tensors: dict[str, Tensor], config: ModelConfig, bits: int) -> None:
