@@ -80,6 +80,25 @@ def test_who_draws_what_is_asked_for_has_all_points(remembering):
     assert english[0].isascii() and not chinese[0].isascii()
 
 
+def test_where_no_relation_is_asked_for_none_is_counted(remembering):
+    source = ScenesSource(size=64, count=24, split="test", loose=1)
+    model = painter()
+    real = model.sample
+    by_number = lambda n, seed, label, batch, on_step, prompts, **options: real(  # noqa: E731
+        n,
+        seed,
+        label,
+        batch,
+        on_step,
+        [SOURCE["test" if prompts[0] == source.text(0)[0] else "val"].text(i)[0] for i in range(n)],
+        **options,
+    )
+    model.sample = by_number
+    rows = prompt_rows(model, "scenes?size=64&count=24&lang=en&loose=1", 24, 1, 8, silent)
+    of = {f.name: f for f in rows["painter, English, held-out compositions"]}
+    assert "relations" not in of and of["objects"].value >= 0.97 and of["counts"].value >= 0.95
+
+
 def test_who_draws_something_else_has_few(remembering):
     rows = prompt_rows(painter(lambda i: (i + 1) % 24), "scenes?size=64&count=24&lang=en", 24, 1, 8, silent)
     of = {f.name: f.value for f in rows["painter, English, known compositions"]}
