@@ -157,7 +157,9 @@ class ImageCaptioner(Model, Captioner, Seer, Encoding):
         strange = set(self.tokenizer.unknown(text))
         said = [word for word, count in self.tokenizer.spelled(tokens[0].tolist()) for _ in range(count)]  # of each token its word
         said += [""] * (len(rather) - len(said))  # the end: more should have been said
-        rather = rather * torch.tensor([word not in JOINING and strange.isdisjoint(words(word)) for word in said], device=x.device)
+        joins = [word in JOINING or (before, word) == ("next", "to") for before, word in zip(["", *said], said)]
+        telling = [not join and strange.isdisjoint(words(word)) for join, word in zip(joins, said)]
+        rather = rather * torch.tensor(telling, device=x.device)
         at = int(rather.argmax())
         return Doubt(rather[at].item(), said[at])
 

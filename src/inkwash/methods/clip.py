@@ -90,8 +90,7 @@ class Contrastive(Objective):
         refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():  # the number itself: what is only cut off on the way has no gradient that leads back
-            self.model.log_scale.clamp_(max=math.log(SHARPEST))
+        self.model.log_scale.data.clamp_(max=math.log(SHARPEST))  # the number itself: behind a mere cut no gradient leads back
         return self._loss(replace(batch, image=augment(batch.image, step.rng, self.config.augment)), step)
 
     @torch.no_grad()
