@@ -63,6 +63,11 @@ class View(Config):
         """Whether prepared images are larger than the size, to be cut at random."""
         return self.random_crop and self.fit in ("crop", "window")
 
+    @property
+    def still(self) -> bool:
+        """Whether a row looks the same every time, and as it is in the source."""
+        return not (self.flip or self.turn or self.cuts or self.pair)
+
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, C) to (channels, *size), clips (F, H, W, C) to (F, channels, *size); larger than size where it `cuts`; a pair to
         (2 channels, *size), what is to be made first.
@@ -211,7 +216,7 @@ def facts(source: Source, view: View | None = None) -> Facts:
     captions, boxes, two = _looked_into(source)
     levels = 2 if two and set(sizes) == {(height, width)} else 256
     whole = {"stretch": True, "window": set(sizes) == {(height, width)}}.get(view.fit, all(h * width == w * height for h, w in sizes))
-    boxed = boxes and whole and not (view.flip or view.turn or view.cuts or view.pair)
+    boxed = boxes and whole and view.still
     sized = view.size is not None
     return Facts(channels, height, width, source.classes, len(source), captions, frames.pop(), note, view.pair, levels, sized, boxed)
 

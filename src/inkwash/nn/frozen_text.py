@@ -86,7 +86,7 @@ class FrozenText(nn.Module):
         out = torch.zeros(*tokens.shape, self.width, device=tokens.device)
         for place, row in zip(out, rows):
             place[: len(row)] = self._kept[row].to(place)
-        self._forget(set(rows))
+        self._forget()
         return out, mask
 
     def _look_up(self, row: tuple[int, ...], device: torch.device) -> None:
@@ -96,7 +96,7 @@ class FrozenText(nn.Module):
         self._kept[row] = out[0].float().cpu()
         self._numbers += out.numel()
 
-    def _forget(self, needed: set[tuple[int, ...]]) -> None:
+    def _forget(self) -> None:
         """What was looked up first, where there is too much of it."""
         while self._kept and (len(self._kept) > KEPT or self._numbers > ROOM):
             row, vectors = self._kept.popitem(last=False)

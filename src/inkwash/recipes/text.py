@@ -119,9 +119,10 @@ def _further(source: str, facts: Facts, start: ModelConfig) -> RunConfig:
         )
     blind = start.grounding and not facts.boxed  # of pictures that tell of no boxes: they would be drawn where these are not
     model = start.model_copy(update={"plan": None, "grounding": None}) if blind else start
-    captions_of(source)  # refuses here
     if isinstance(start.text, TextConfig):
         model = model.model_copy(update={"text": _reads_also(start.text, source)})
+    else:
+        captions_of(source)  # refuses here
     times = {"mean": 0.4, "std": 1.2} if start.kind == "latent" else {"mean": 0.0}
     return RunConfig(
         data=DataConfig(source=source, view=View(size=start.shape[1:], channels=start.shape[0])),

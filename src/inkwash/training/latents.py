@@ -18,9 +18,7 @@ KEPT = 20_000  # pictures from which on it is kept on disk for a resume
 
 def remembers(model: Model, data: Dataset, images: float) -> bool:
     """Whether that can be done, and pays for a run of so many images: pictures that no flip, turn or cut changes, all of them in memory."""
-    view = data.view
-    changed = view.cuts or view.flip or view.turn or view.pair
-    return isinstance(model, Encoding) and data.in_memory and not changed and images >= TIMES * len(data)
+    return isinstance(model, Encoding) and data.in_memory and data.view.still and images >= TIMES * len(data)
 
 
 @torch.no_grad()
