@@ -1,13 +1,13 @@
 """Designs that draw what is written, on the same scenes, in the same training time, measured on the same prompts.
 
-usage: python benchmarks/designs.py --out DIR [--budget 30m] [--designs latent,pixel,dalle,lstm] [--data DATA] [-n 200] [--seeds 1]
+usage: python benchmarks/designs.py --out DIR [--budget 30m] [--designs latent,layout,pixel,dalle,lstm] [--data DATA] [-n 200] [--seeds 1]
 
-latent, pixel: diffusion with cross-attention, among an auto-encoder's latents, on pixels. dalle: the codes of a VQ-VAE after the words,
-in one sequence. lstm: a drawing that becomes finer from frame to frame, an older design. A first stage takes its share of the time.
-Scenes of 32 pixels hold one object or two: what can be learnt in minutes. Each design trains into DIR/DESIGN; stages that are there
-already are only measured. Printed, and added to DIR/designs.jsonl: the figures of `inkwash evaluate --metrics prompts`, images seen by
-the last stage, and seconds a picture, 16 at once, the median of five. Give every process cores of its own (taskset), and
-OMP_NUM_THREADS to match.
+latent, pixel: diffusion with cross-attention, among an auto-encoder's latents, on pixels. layout: among latents, and after boxes that a
+transformer writes. dalle: the codes of a VQ-VAE after the words, in one sequence. lstm: a drawing that becomes finer from frame to frame,
+an older design. Every stage takes its share of the time. Scenes of 32 pixels hold one object or two: what can be learnt in minutes. Each
+design trains into DIR/DESIGN; stages that are there already are only measured. Printed, and added to DIR/designs.jsonl: the figures of
+`inkwash evaluate --metrics prompts`, images seen by the last stage, and seconds a picture, 16 at once, the median of five. Give every
+process cores of its own (taskset), and OMP_NUM_THREADS to match.
 """
 
 import argparse
@@ -26,19 +26,22 @@ PROMPT = "a small red circle above a large blue square"
 
 
 class Stage(NamedTuple):
-    """A recipe, its share of the time, and its settings. One that is not the first begins --from the one before."""
+    """A recipe, its share of the time, and its settings. One that is not the first begins --from the one before, or where that is to be its
+    --plan, from the one before that."""
 
     recipe: str
     share: float
     settings: tuple[str, ...] = ()
+    plan: bool = False
 
+
+LATENTS = ("model.net.stride=4", "model.net.width=32", "model.latent=16", "train.batch=32")
+RETELLING = ("objective.retelling=0.3",)
 
 DESIGNS = {
-    "latent": (
-        Stage("autoencoder", 0.35, ("model.net.stride=4", "model.net.width=32", "model.latent=16", "train.batch=32")),
-        Stage("text", 0.65, ("objective.retelling=0.3",)),
-    ),
-    "pixel": (Stage("text", 1.0, ("objective.retelling=0.3",)),),
+    "latent": (Stage("autoencoder", 0.35, LATENTS), Stage("text", 0.65, RETELLING)),
+    "layout": (Stage("autoencoder", 0.3, LATENTS), Stage("text", 0.25, RETELLING), Stage("layout", 0.2), Stage("text", 0.25, plan=True)),
+    "pixel": (Stage("text", 1.0, RETELLING),),
     "dalle": (Stage("vqvae", 0.35, ("model.net.stride=4",)), Stage("dalle", 0.65)),
     "lstm": (Stage("text-lstm", 1.0),),
 }
@@ -46,15 +49,16 @@ DESIGNS = {
 
 def trained(design: str, args: argparse.Namespace) -> Path:
     """The last stage's run."""
-    out = None
+    runs: list[Path] = []
     for k, stage in enumerate(DESIGNS[design]):
-        before, out = out, args.out / (design if stage is DESIGNS[design][-1] else f"{design}-{k}")
-        if (out / "run.json").is_file():
-            continue
-        pairs = [word for s in stage.settings for word in ("--set", s)]
-        begin = [] if before is None else ["--from", before]
-        inkwash("train", stage.recipe, "--data", args.data, "--budget", stage.share * seconds(args.budget), "--out", out, *begin, *pairs)
-    return out
+        out = args.out / (design if k == len(DESIGNS[design]) - 1 else f"{design}-{k}")
+        words = [word for s in stage.settings for word in ("--set", s)]
+        if runs:
+            words += ["--from", runs[-2], "--plan", runs[-1]] if stage.plan else ["--from", runs[-1]]
+        if not (out / "run.json").is_file():
+            inkwash("train", stage.recipe, "--data", args.data, "--budget", stage.share * seconds(args.budget), "--out", out, *words)
+        runs.append(out)
+    return runs[-1]
 
 
 def measured(design: str, args: argparse.Namespace) -> dict:
