@@ -51,7 +51,7 @@ def _figures(
     for k in range(seeds):
         images = loaded.sample(n, k * 10**6, None, batch, on_step, prompts, **options)
         for scene, image in zip(scenes, to_uint8(images).permute(0, 2, 3, 1).numpy()):
-            seen = parse(image)
+            seen = parse(image, alike=source.settings.alike > 0)
             unread += isinstance(seen, Unreadable)
             agreed.append((len(scene.objects), agree(scene, seen)))
     figures = [

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from inkwash.core.errors import ConfigError
 from inkwash.data.scenes.sampler import Draws
-from inkwash.data.scenes.world import Object, Scene
+from inkwash.data.scenes.world import Object, Scene, alike
 
 WORDS = {
     "en": {
@@ -45,21 +45,36 @@ GROUNDS = {
 }  # fmt: skip
 
 ASIDE = ("left of", "right of")
-COUNTERS = {"star": "颗", "heart": "颗", "crescent": "弯"}  # others take 个
+COUNTERS, USUAL = {"star": "颗", "heart": "颗", "crescent": "弯"}, "个"  # others take the usual one
+NUMBERS = {
+    "en": {2: ("two", "2"), 3: ("three", "3"), 4: ("four", "4")},
+    "zh": {2: ("两", "2"), 3: ("三", "3"), 4: ("四", "4")},
+}
+DIGITS = 0.2  # share of numbers that are written so
 
 
-def _describe_en(o: Object, draws: Draws, article: bool) -> str:
+def _number(language: str, n: int, draws: Draws) -> str:
+    word, digit = NUMBERS[language][n]
+    return digit if draws.uniform() < DIGITS else word
+
+
+def _describe_en(group: tuple[Object, ...], draws: Draws, article: bool) -> str:
+    o, n = group[0], len(group)
     word = lambda key: draws.pick(WORDS["en"][key])  # noqa: E731
     words = [word(o.size)] if draws.uniform() < 0.6 else []
     if draws.uniform() < (0.2 if o.texture == "plain" else 0.7):
         words.append(word(o.texture))
     words += [word(o.colour), word(o.shape)]
+    if n > 1:
+        plural = "es" if words[-1].endswith("s") else "s"
+        return " ".join([_number("en", n, draws), *words]) + plural
     if article:
         words.insert(0, "an" if words[0][0] in "aeiou" else "a")
     return " ".join(words)
 
 
-def _describe_zh(o: Object, draws: Draws, article: bool) -> str:
+def _describe_zh(group: tuple[Object, ...], draws: Draws, article: bool) -> str:
+    o, n = group[0], len(group)
     word = lambda key: draws.pick(WORDS["zh"][key])  # noqa: E731
     size = word(o.size) if draws.uniform() < 0.6 else ""
     texture = word(o.texture) if draws.uniform() < (0.2 if o.texture == "plain" else 0.7) else ""
@@ -67,12 +82,14 @@ def _describe_zh(o: Object, draws: Draws, article: bool) -> str:
     of = "的" if colour.endswith("色") and draws.uniform() < 0.3 else ""
     # A bare 大 or 小 sits right before the shape, longer forms come first: 一个红色的大圆形, 一个大大的红色圆形.
     body = f"{colour}{of}{texture}{size}{shape}" if len(size) == 1 else f"{size}{colour}{of}{texture}{shape}"
-    return f"一{COUNTERS.get(o.shape, '个')}{body}" if article else body
+    number = "一" if n == 1 else _number("zh", n, draws)
+    return f"{number}{COUNTERS.get(o.shape, USUAL)}{body}" if article or n > 1 else body
 
 
 def _english(scene: Scene, draws: Draws, loose: bool) -> str:
     article = draws.uniform() < 0.85
-    things = [_describe_en(o, draws, article) for o in scene.objects]
+    groups = alike(scene)
+    things = [_describe_en(group, draws, article) for group in groups]
     if len(things) > 1 and (loose or scene.relation is None):
         text = _listed_en(things, scene.relation, draws)
     else:
@@ -84,12 +101,13 @@ def _english(scene: Scene, draws: Draws, loose: bool) -> str:
     if draws.uniform() < 0.4:
         tone = "pale" if sum(scene.background.near) > 384 else "dark"
         text += " " + draws.pick(GROUNDS["en"][scene.background.kind]).format(tone=tone)
-    return draws.pick(("{}", "{}", "there is {}", "a picture of {}", "{}, in soft light")).format(text)
+    there = "there is {}" if len(groups[0]) == 1 else "there are {}"
+    return draws.pick(("{}", "{}", there, "a picture of {}", "{}, in soft light")).format(text)
 
 
 def _chinese(scene: Scene, draws: Draws, loose: bool) -> str:
     article = draws.uniform() < 0.8
-    things = [_describe_zh(o, draws, article) for o in scene.objects]
+    things = [_describe_zh(group, draws, article) for group in alike(scene)]
     if len(things) > 1 and (loose or scene.relation is None):
         text = _listed_zh(things, scene.relation, draws)
     else:
@@ -126,7 +144,8 @@ LANGUAGES: dict[str, Callable[[Scene, Draws, bool], str]] = {"en": _english, "zh
 
 
 def captions(scene: Scene, languages: tuple[str, ...] = ("en", "zh"), each: int = 1, loose: float = 0.0) -> tuple[str, ...]:
-    """`each` captions in every language: the first object, its relation to the second, the others, and now and then the ground.
+    """`each` captions in every language: the first object, its relation to the second, the others, and now and then the ground. Those that
+    are alike are told at once, with their number.
 
     loose: share of captions that name the objects and no relation.
 

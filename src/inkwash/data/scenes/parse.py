@@ -1,7 +1,8 @@
 """Reading a picture back into a scene, without learning: the renderer's own knowledge run backwards.
 
-Colour belongs to objects alone, so hue separates them from the ground and, as no two share a colour, from each other. Each is then
-explained by the shape that, laid over it at the best place and size, leaves the least error. What no arrangement explains is unreadable.
+Colour belongs to objects alone, so hue separates them from the ground and, as no two that touch share a colour, from each other. Each is
+then explained by the shape that, laid over it at the best place and size, leaves the least error. What no arrangement explains is
+unreadable.
 """
 
 import math
@@ -39,8 +40,11 @@ def _goal(seen: Seen, patch: Patch, patches: list[Patch], front: list[Patch]) ->
         seam = near & around(own)
         if other in front:
             trust[own | seam] = 0
+            continue
+        goal[own] = 0
+        if other.paint == patch.paint:  # its edges hold this colour too
+            trust[around(own, 2) & ~own & ~patch.own[w]] = 0
         else:
-            goal[own] = 0
             goal[seam] = np.clip(_share(z[seam], patch.paint, other.paint), -0.2, 1.3)
     return goal, trust
 
@@ -203,11 +207,13 @@ def _doubt(seen: Seen, patches: list[Patch], fits: list[Laying]) -> str | None:
     return "colour lies outside every shape" if left > MOST_LEFT else None
 
 
-def parse(image: Array) -> Scene | Unreadable:
+def parse(image: Array, alike: bool = False) -> Scene | Unreadable:
     """The scene that a picture shows, or `Unreadable` with the reason: an image uint8 (S, S, 3), S at least 16.
 
     Objects come from left to right, with z in the order in which they hide each other; `relation` is one that holds between the first two,
     or None. The light is an estimate, and the ground is given as the one flat tone it is nearest to. Above 64 pixels they are read at 64.
+    alike: several may have one colour (`Settings.alike`), and those are told apart where they do not touch; else a colour is one object, be
+    it in pieces.
     Raises DataError for anything but uint8 (H, W, 3).
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -217,7 +223,7 @@ def parse(image: Array) -> Scene | Unreadable:
     if len(image) > 64:
         image = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX))
     seen = look(image)
-    patches = find_patches(seen) if isinstance(seen, Seen) else seen
+    patches = find_patches(seen, alike) if isinstance(seen, Seen) else seen
     if isinstance(patches, Unreadable):
         return patches
     connect(patches)

@@ -33,6 +33,7 @@ MOST_COVERED = 0.20  # of an object's area
 MOST_ENCLOSED = 0.5  # of its outline may run over other objects: the rest is seen against the ground
 SEEN = 16  # pixels that are hidden, at least, of what is said to be behind
 GAP = 1.15  # times its diameter, at which a thing still touches no other
+CLEFT = 3  # pixels more, at least, between things that are alike
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Settings:
     """What a scene may hold. `objects` bounds their number (None: 1 below 32 pixels, 2 from 32, 4 from 64), `plain` leaves out textures,
     grounds other than flat ones and changes of light, `holdout` keeps the compositions of `split.held_out` out of the training split.
     `clear`: a relation that is told is never a borderline case (`world.CLEAR`). `apart`: things touch only where one is said to be in front
-    of the other, and then enough of that one is hidden to be seen (`SEEN`).
+    of the other, and then enough of that one is hidden to be seen (`SEEN`). `alike`: share of the scenes of several objects in which some
+    are of one colour, shape, size and texture; nothing touches there. Elsewhere no two have one colour.
     """
 
     objects: int | None = None
@@ -48,13 +50,17 @@ class Settings:
     holdout: bool = True
     clear: bool = False
     apart: bool = False
+    alike: float = 0.0
 
     def __post_init__(self):
         if self.objects is not None and not 1 <= self.objects <= 4:
             raise ConfigError(f"scenes hold 1 to 4 objects, not {self.objects}.")
+        if not isinstance(self.alike, int | float) or not 0 <= self.alike <= 1:
+            raise ConfigError(f"alike is a share of scenes, from 0 to 1, not {self.alike}.")
 
 
 COVERING = ("in front of", "behind")
+BESIDE = tuple(r for r in RELATIONS if r not in COVERING)
 SIMPLE = Settings(objects=1, plain=True, holdout=False)
 SPLITS = ("train", "val", "test", "all")
 
@@ -86,8 +92,9 @@ def _shows(o: Object, scene: list[Object]) -> bool:
     return covered(o, [p for p in others if p.z > o.z]) <= MOST_COVERED and enclosed(o, others) <= MOST_ENCLOSED
 
 
-def _touch(a: Object, b: Object) -> bool:
-    return any(covered(replace(o, diameter=GAP * o.diameter), [p]) > 0 for o, p in ((a, b), (b, a)))
+def _touch(a: Object, b: Object, side: int) -> bool:
+    more = 2 * CLEFT / side if a.name == b.name else 0.0
+    return any(covered(replace(o, diameter=GAP * o.diameter + more), [p]) > 0 for o, p in ((a, b), (b, a)))
 
 
 def _apart(o: Object, placed: list[Object], covering: bool, side: int) -> bool:
@@ -95,20 +102,25 @@ def _apart(o: Object, placed: list[Object], covering: bool, side: int) -> bool:
     if covering:
         back, front = sorted([*placed, o], key=lambda p: p.z)
         return covered(back, [front]) * area(back) * side * side >= SEEN
-    return not any(_touch(o, p) for p in placed)
+    return not any(_touch(o, p, side) for p in placed)
 
 
-def _place(draws: Draws, objects: list[Object], relation: str | None, settings: Settings, side: int) -> list[Object] | None:
-    """Positions that keep objects whole, hardly covered and, for the first two, in the relation; None where chance did not find any."""
+def _place(
+    draws: Draws, objects: list[Object], many: list[int], relation: str | None, settings: Settings, side: int
+) -> list[Object] | None:
+    """Positions that keep objects whole, hardly covered and, for the first two, in the relation; None where chance did not find any.
+    many: how many objects are alike, one group after the other; a relation is that of the first group to the second."""
     placed: list[Object] = []
-    margin, tries = CLEAR if settings.clear else 1.0, 4 * TRIES if settings.clear or settings.apart else TRIES
+    first, apart = many[0], settings.apart or len(many) < len(objects)
+    margin, tries = CLEAR if settings.clear else 1.0, 4 * TRIES if settings.clear or apart else TRIES
     for k, o in enumerate(objects):
         edge = o.diameter / 2 + 0.015
-        for _ in range(tries if k == 1 else TRIES):
+        second = relation is not None and first <= k < first + many[1]
+        for _ in range(tries if second else TRIES):
             o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
-            if k == 1 and not holds(placed[0], relation, o, margin):
+            if second and not all(holds(p, relation, o, margin) for p in placed[:first]):
                 continue
-            if settings.apart and not _apart(o, placed, k == 1 and relation in COVERING, side):
+            if apart and not _apart(o, placed, k == 1 and relation in COVERING, side):
                 continue
             trial = [*placed, o]
             if all(_shows(b, trial) for b in trial):
@@ -119,19 +131,32 @@ def _place(draws: Draws, objects: list[Object], relation: str | None, settings: 
     return placed
 
 
+def _groups(draws: Draws, count: int) -> list[int]:
+    """So many objects in groups, fewer than there are objects."""
+    cuts = sorted(draws.several(range(1, count), draws.below(count - 1)))
+    return [b - a for a, b in zip([0, *cuts], [*cuts, count])]
+
+
 def _propose(draws: Draws, side: int, settings: Settings, count: int) -> Scene | None:
     scale = diameters(side)
     depth = draws.several(range(count), count)
     relation = draws.pick(RELATIONS) if count > 1 else None
+    many = [1] * count
+    if settings.alike and count > 1 and draws.uniform() < settings.alike:
+        many = _groups(draws, count)
+        relation = draws.pick((*BESIDE, None)) if len(many) > 1 else None
     if relation in COVERING and (depth[0] > depth[1]) != (relation == "in front of"):
         depth[0], depth[1] = depth[1], depth[0]
     objects = []
-    for colour, z in zip(draws.several(list(COLOURS), count), depth):
+    for colour, n in zip(draws.several(list(COLOURS), len(many)), many):
         size = draws.pick(SIZES)
         diameter = scale[size] * draws.uniform(1 - JITTER, 1 + JITTER)
         texture = "plain" if settings.plain else draws.pick(TEXTURES)
-        objects.append(Object(draws.pick(SHAPES), colour, size, texture, 0.5, 0.5, diameter, z))
-    placed = _place(draws, objects, relation, settings, side)
+        objects.append(Object(draws.pick(SHAPES), colour, size, texture, 0.5, 0.5, diameter, depth[len(objects)]))
+        for _ in range(n - 1):
+            diameter = scale[size] * draws.uniform(1 - JITTER, 1 + JITTER)
+            objects.append(replace(objects[-1], diameter=diameter, z=depth[len(objects)]))
+    placed = _place(draws, objects, many, relation, settings, side)
     if placed is None:
         return None
     near, far = TONES[draws.pick(list(TONES))]

@@ -10,6 +10,7 @@ from inkwash.data.scenes.world import COLOURS, diameters, most_objects
 Array = np.ndarray
 
 LEAST_CHROMA = 32.0  # of 255: what is coloured at all; grounds stay below 16
+FULL = 0.4  # of a patch's colour, for a pixel to lie inside: between two things that nearly touch there is less
 LEAST_PAINT = 0.35  # of a colour's own chroma: of renders after JPEG 0.5, of most photographs below 0.3
 
 
@@ -132,8 +133,30 @@ def _common(kind: Array, least: float) -> list[int]:
     return found
 
 
-def find_patches(seen: Seen) -> list[Patch] | Unreadable:
-    """One patch for each colour that covers enough."""
+def _spread(numbers: Array, where: Array) -> Array:
+    """Numbered pixels after the greatest number beside each has come over it, where it may."""
+    near, (h, w) = np.pad(numbers, 1), numbers.shape
+    return np.where(where, np.maximum.reduce([near[y : y + h, x : x + w] for y in range(3) for x in range(3)]), numbers)
+
+
+def _pieces(own: Array, full: Array, least: float) -> list[Array]:
+    """A mask's parts that do not hang together where it is full of its colour, and are large enough. Other pixels go with the part that
+    they hang on to, or are left."""
+    numbers = np.where(full, np.arange(1, own.size + 1).reshape(own.shape), 0)
+    while not np.array_equal(wide := _spread(numbers, full), numbers):
+        numbers = wide
+    names, counts = np.unique(numbers[full], return_counts=True)
+    large = names[counts > least]
+    if len(large) < 2:
+        return [own]
+    numbers = np.where(np.isin(numbers, large), numbers, 0)
+    while not np.array_equal(wide := _spread(numbers, own & (numbers == 0)), numbers):
+        numbers = wide
+    return [own & (numbers == n) for n in large]
+
+
+def find_patches(seen: Seen, alike: bool = False) -> list[Patch] | Unreadable:
+    """One patch for each colour that covers enough; alike: one for each piece of it that does."""
     likeness = (seen.smooth[None] * np.conj(HUES)[:, None, None]).real
     kind = np.where(seen.coloured, likeness.argmax(0), -1)
     least = (0.8 * diameters(seen.side)["small"] * seen.side) ** 2 * 0.2
@@ -141,8 +164,9 @@ def find_patches(seen: Seen) -> list[Patch] | Unreadable:
     kept = _common(kind, least)
     if not kept:
         return Unreadable("nothing has a colour of the world")
-    if len(kept) > most_objects(seen.side):
-        return Unreadable(f"{len(kept)} colours where at most {most_objects(seen.side)} objects can be")
+    most = most_objects(seen.side)
+    if len(kept) > most:
+        return Unreadable(f"{len(kept)} colours where at most {most} objects can be")
     nearest = np.array(kept)[likeness[kept].argmax(0)]
     kind = np.where(seen.coloured & ~np.isin(kind, kept), nearest, kind)
     patches = []
@@ -154,8 +178,9 @@ def find_patches(seen: Seen) -> list[Patch] | Unreadable:
         paint = complex(hue) * float(np.quantile((seen.z[own] * np.conj(hue)).real, 0.75))
         if abs(paint) < LEAST_PAINT * abs(PAINTS[k]):
             return Unreadable(f"the {NAMES[k]} is too weak")
-        patches.append(Patch(NAMES[k], own, paint))
-    return patches
+        full = own & ((seen.z * np.conj(paint)).real > FULL * abs(paint) ** 2)
+        patches += [Patch(NAMES[k], piece, paint) for piece in (_pieces(own, full, 0.7 * least) if alike else [own])]
+    return patches if len(patches) <= most else Unreadable(f"{len(patches)} pieces where at most {most} objects can be")
 
 
 def connect(patches: list[Patch]) -> None:

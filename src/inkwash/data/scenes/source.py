@@ -60,7 +60,8 @@ class ScenesSource(Source):
     composition that the others never have. "all" draws without regard to that. look: one of `LOOKS`, for two kinds of picture of one world.
     frames: above 0, clips of so many frames, in which every object goes its own way and bounces off the edges; captions and labels tell
     of the first. speed: what an object goes in a frame, as a share of the side. clear: no relation that is told is a borderline case.
-    apart: nothing touches but what is said to be in front or behind. loose: share of captions that name objects and no relation.
+    apart: nothing touches but what is said to be in front or behind. loose: share of captions that name objects and no relation. alike:
+    share of scenes of several objects in which some are of one kind ("two red stars").
     """
 
     splits = SPLITS[:-1]
@@ -70,10 +71,10 @@ class ScenesSource(Source):
     def __init__(self, size: int = 32, count: int = 20_000, seed: int = 0, split: str = "train", objects: int | None = None,
                  plain: bool = False, holdout: bool | None = None, lang: str = "en,zh", captions: int = 1,
                  look: str | None = None, frames: int = 0, speed: float = 0.04, clear: bool = False,
-                 apart: bool = False, loose: float = 0.0):  # fmt: skip
+                 apart: bool = False, loose: float = 0.0, alike: float = 0.0):  # fmt: skip
         self.name, self.split, self.size, self.count, self.seed = "scenes", canonical(split), size, count, seed
         self.lang = tuple(filter(None, (word.strip() for word in lang.split(","))))
-        self.settings = Settings(objects, plain, not plain if holdout is None else holdout, clear, apart)
+        self.settings = Settings(objects, plain, not plain if holdout is None else holdout, clear, apart, alike)
         self.look, self.frames, self.speed, self.captions, self.loose = look, frames, speed, captions, loose
         if frames:
             check(frames, speed, "mirror")
@@ -139,7 +140,7 @@ class ScenesSource(Source):
         return images, labels
 
     def fingerprint(self) -> str:
-        settings = {name: value for name, value in asdict(self.settings).items() if value or name not in ("clear", "apart")}
+        settings = {name: value for name, value in asdict(self.settings).items() if value or name not in ("clear", "apart", "alike")}
         told = [VERSION, self.size, self.count, self.seed, self.split, self.lang, settings, *filter(None, [self.look])]
         told += [self.frames, self.speed] if self.frames else []
         told += [f"captions {self.captions}"] if self.captions != 1 else []

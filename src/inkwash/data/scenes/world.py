@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 
@@ -76,6 +77,7 @@ class Scene:
     """Objects with the one spoken of first in front, the relation of the first to the second, the ground, and the light.
 
     `light` is where the light comes from, in radians: 0 from the right, -pi/2 from above. `relation` is one of `RELATIONS`, or None.
+    Objects of one colour and shape follow each other and are spoken of at once ("two red stars"): then each of them stands so.
     """
 
     objects: tuple[Object, ...]
@@ -86,6 +88,11 @@ class Scene:
     @property
     def label(self) -> int:
         return self.objects[0].label
+
+
+def alike(scene: Scene) -> list[tuple[Object, ...]]:
+    """The objects in their order, those of one colour and shape together."""
+    return [tuple(group) for _, group in groupby(scene.objects, key=lambda o: o.name)]
 
 
 def most_objects(side: int) -> int:
@@ -149,6 +156,11 @@ def holds(a: Object, relation: str, b: Object, margin: float = 1.0) -> bool:
         return a.z > b.z and covered(b, [a]) >= margin * LEAST_COVERED
     along, across = (b.x - a.x, b.y - a.y) if relation == "left of" else (b.y - a.y, b.x - a.x)
     return along > margin * 0.25 * (a.diameter + b.diameter) and along >= margin * 1.5 * abs(across)
+
+
+def relates(some: Sequence[Object], relation: str, others: Sequence[Object]) -> bool:
+    """Whether it holds of each of some to each of the others, and there are any."""
+    return bool(some) and bool(others) and all(holds(a, relation, b) for a in some for b in others)
 
 
 def facts(scene: Scene) -> list[tuple[int, str, int]]:
