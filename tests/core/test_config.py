@@ -51,7 +51,9 @@ def test_override_replaces_dotted_keys_and_reads_json():
     new = Outer().override({"name": "x", "sides": "[4, 5]", "inner.width": "16", "inner.rate": 2})
     assert (new.name, new.sides, new.inner.width, new.inner.rate) == ("x", (4, 5), 16, 2.0)
     assert Outer() == Outer(), "the original stays"
-    assert [Outer().override({"name": text}).name for text in ("2024", "true")] == ["2024", "true"], "a text may look like a number"
+    texts = ("2024", "true", "null", "None", "[1]")
+    assert [Outer().override({"name": text}).name for text in texts] == list(texts), "a text may look like anything"
+    assert Outer().override({"name": '"null"'}).name == "null"
     assert Outer().override({}) == Outer()
 
 

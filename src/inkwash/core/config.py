@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
+from pydantic.fields import FieldInfo
 
 from inkwash.core.errors import ConfigError, nearest
 
@@ -105,16 +106,25 @@ class Config(BaseModel):
                 usual = {name: f.get_default(call_default_factory=True) for name, f in other.model_fields.items() if not f.is_required()}
                 place.clear()
                 place |= {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in usual.items()} | kept
-            place[last] = value if isinstance(place.get(last), str) and isinstance(plain, int | float) else plain  # a text may be "2024"
+            field = _field(self, [*path, last])
+            words = field is not None and field.annotation is str  # a text may be "2024" or "null"
+            if words or (isinstance(place.get(last), str) and isinstance(plain, int | float)):
+                plain = plain if isinstance(plain, str) else value
+            place[last] = plain
         return type(self).parse(values)
 
 
 def _member(config: Config, path: list[str], kind: Any) -> type[BaseModel] | None:
     """The class of that kind which may stand at a place; None where the place does not say."""
+    field = _field(config, path)
+    return next((m for m in _models(field and field.annotation) if m.model_fields["kind"].default == kind), None)
+
+
+def _field(config: Config, path: list[str]) -> FieldInfo | None:
+    """What stands at a place of a configuration, None where it has no such place."""
     for key in path[:-1]:
         config = getattr(config, key, None)
-    field = type(config).model_fields.get(path[-1]) if path and isinstance(config, BaseModel) else None
-    return next((m for m in _models(field and field.annotation) if m.model_fields["kind"].default == kind), None)
+    return type(config).model_fields.get(path[-1]) if path and isinstance(config, BaseModel) else None
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
