@@ -7,7 +7,7 @@ transformer writes. dalle: the codes of a VQ-VAE after the words, in one sequenc
 an older design. Every stage takes its share of the time. Scenes of 32 pixels hold one object or two: what can be learnt in minutes. Each
 design trains into DIR/DESIGN; stages that are there already are only measured. Printed, and added to DIR/designs.jsonl: the figures of
 `inkwash evaluate --metrics prompts`, images seen by the last stage, and seconds a picture, 16 at once, the median of five. Give every
-process cores of its own (taskset), and OMP_NUM_THREADS to match.
+process cores of its own (taskset), and OMP_NUM_THREADS to match. DIR/designs.png: what each draws for the prompts below, a row each.
 """
 
 import argparse
@@ -17,12 +17,17 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from likelihoods import inkwash
 
 from inkwash.inference.load import load
+from inkwash.inference.pictures import grid, save_png
 from inkwash.recipes.start import seconds
 
-PROMPT = "a small red circle above a large blue square"
+PROMPTS = (
+    *("a large red circle", "a small blue star", "一个绿色的圆环", "a purple crescent", "a red circle above a blue square"),
+    *("a yellow star to the left of a green heart", "橙色三角形在粉色圆形的右边", "a cyan cross below a purple ring"),
+)
 
 
 class Stage(NamedTuple):
@@ -68,7 +73,7 @@ def measured(design: str, args: argparse.Namespace) -> dict:
     loaded, times = load(run), []
     for _ in range(6):
         start = time.perf_counter()
-        loaded.sample(16, prompt=PROMPT)
+        loaded.sample(16, prompt=PROMPTS[4])
         times.append((time.perf_counter() - start) / 16)
     record = json.loads((run / "run.json").read_text())
     return {"design": design, "images": record["images"], "seconds_a_picture": statistics.median(times[1:]), "figures": figures}
@@ -82,6 +87,7 @@ def main() -> None:
     parser.add_argument("--designs", default=",".join(DESIGNS))
     parser.add_argument("-n", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the picture")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for design in args.designs.split(","):
@@ -89,6 +95,8 @@ def main() -> None:
         print(json.dumps(row), flush=True)
         with open(args.out / "designs.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
+    drawn = [load(args.out / design).sample(len(PROMPTS), args.seed, None, 16, None, PROMPTS) for design in args.designs.split(",")]
+    save_png(args.out / "designs.png", grid(torch.cat(drawn), columns=len(PROMPTS), smallest=96))
 
 
 if __name__ == "__main__":
