@@ -33,9 +33,9 @@ TABLES = {
             "seconds": {"en": "seconds an image", "zh": "每张秒数"},
         },
         {
-            "designs.latent": {"en": "(a) diffusion among latents", "zh": "(a) 潜变量上的扩散"},
+            "designs.latent": {"en": "(a) diffusion among latents", "zh": "(a) 隐变量上的扩散"},
             "designs.pixel": {"en": "(a) diffusion on pixels", "zh": "(a) 像素上的扩散"},
-            "designs.dalle": {"en": "(b) codes after words, `dalle`", "zh": "(b) 词之后的编码，`dalle`"},
+            "designs.dalle": {"en": "(b) codes after words, `dalle`", "zh": "(b) 词之后的码，`dalle`"},
             "designs.lstm": {"en": "(c) `text-lstm`", "zh": "(c) `text-lstm`"},
         },
     ),
@@ -48,7 +48,7 @@ TABLES = {
             "drawing.step": {"en": "a network of the same size here, one picture", "zh": "同样大小的网络，这里，一张图"},
             "drawing.diffusers": {"en": "in a pipeline of diffusers, equal steps", "zh": "在 diffusers 的管线里，步数相同"},
             "drawing.ratio": {"en": "times as quick", "zh": "快的倍数"},
-            "drawing.latents": {"en": "diffusers among such latents, no decoder", "zh": "diffusers 在这样的潜变量里，不解码"},
+            "drawing.latents": {"en": "diffusers among such latents, no decoder", "zh": "diffusers 在这样的隐变量里，不解码"},
         },
     ),
     "captions": (

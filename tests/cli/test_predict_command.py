@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from annex_e import first_label_of
 from inkwash.core.files import save_model
 from inkwash.data import open_source
 from inkwash.data.decode import decode_clip
@@ -39,6 +40,13 @@ def test_frames_and_animations(place, cli, tmp_path):
     assert len(decode_clip((out / "future-01" / "clip.gif").read_bytes(), "clip.gif")) == 7
     assert sorted(p.name for p in (out / "future-00").glob("*.png")) == ["00004.png", "00005.png", "00006.png"]
     assert Image.open(out / "future-00" / "00004.png").size == (16, 16) and (out / "grid.png").is_file()
+
+
+def test_frames_are_labelled(place, cli, tmp_path):
+    label = ("--label", "cn", "--producer", "91110000MA01TEST0X")
+    code, _, err = cli("predict", place / "model", "--frames", place / "clip.gif", "-n", 1, "--out", tmp_path, *label)
+    assert code == 0, err
+    assert all(first_label_of((tmp_path / name).read_bytes()) for name in ("00004.png", "grid.png"))
 
 
 def test_what_is_refused(place, trained, refused, tmp_path):

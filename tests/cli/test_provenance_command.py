@@ -1,6 +1,7 @@
 """The options that say what pictures tell of their making, and what `inkwash show` reads back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,7 +124,20 @@ def test_show_says_what_is_wrong_and_counts_labels(cli, refused, tmp_path):
     assert code == 0 and "AI label" in out
 
 
-def test_verbs_without_these_options_keep_labels_too(cli, trained, tmp_path):
+def test_what_latents_make_is_labelled(cli, ten, trained, photo, tmp_path):
+    folder = next(p.parent for p in Path(ten).rglob("*.png"))
+    ways = {
+        "interpolate": ("--from", photo, "--dims", 1, "-n", 2, "--out", tmp_path / "way"),
+        "arithmetic": ("--plus", folder, "--minus", folder, "--on", photo, "--out", tmp_path / "sum.webp"),
+    }
+    for verb, args in ways.items():
+        code, _, err = cli(verb, trained / "vae", *args, "--class", "cat", *CN, "--impersonal")
+        assert code == 0, err
+    made = [tmp_path / "way" / "00001.png", tmp_path / "way" / "grid.png", tmp_path / "sum.webp"]
+    assert all(first_label_of(p.read_bytes())["ContentProducer"] == CN[-1] and b"SECRET" not in p.read_bytes() for p in made)
+
+
+def test_labels_are_kept_without_these_options_too(cli, trained, tmp_path):
     made = tmp_path / "a.png"
     noise = np.random.default_rng(1).integers(0, 256, (8, 10, 3), dtype=np.uint8)
     made.write_bytes(encode(Image.fromarray(noise), {"model": "m", "seed": 1}, "png", Provenance(label="cn", producer="A")))

@@ -16,6 +16,7 @@ from inkwash.inference.axes import Axis, cells, read_axes, read_axis
         ("prompt=a cat, small|一只狗", Axis("prompt", ("a cat, small", "一只狗"))),
         ("interval=[0, 0.5]|[0, 1]", Axis("interval", ([0, 0.5], [0, 1]))),
         ("label=2024,cat", Axis("label", ("2024", "cat"))),
+        ("class=2024,cat", Axis("label", ("2024", "cat"))),
     ],
 )
 def test_axes_are_read(text, axis):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-Out = Annotated[str, typer.Option("--out", help="Folder to write to.", show_default=False)]
+Out = Annotated[str, typer.Option("--out", help="Folder to write to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 Solver = Annotated[
     str | None, typer.Option("--solver", help="Diffusion: dpmpp-2m, unipc, heun, ddim, ddpm, ..., diffusers:NAME.", show_default=False)

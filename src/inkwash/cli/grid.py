@@ -11,7 +11,9 @@ import typer
 from inkwash.cli.flags import Device, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps, labelled, said
 from inkwash.inference.axes import MOST
 
-AXIS = "An axis as name=value,value: seed=1-4, steps=5,10, guidance=1,3, model=A,B, 'prompt=a|b', or an option of the model's own."
+AXIS = (
+    "An axis as name=value,value: seed=1-4, steps=5,10, guidance=1,3, model=A,B, class=a,b, 'prompt=a|b', or an option of the model's own."
+)
 
 
 @labelled

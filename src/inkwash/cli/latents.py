@@ -40,8 +40,8 @@ def interpolate(model: str, start: str, to: str | None, dims: int, n: int, how: 
     make_folder(place)
     original = carried(start, *([to] if to else []))
     for i, image in enumerate(images):
-        save_picture(place / f"{i:05d}.png", image, facts | {"step": i}, original=original)
-    _finish(images, columns, place / "grid.png", facts, original, more["json"])
+        save_picture(place / f"{i:05d}.png", image, facts | {"step": i}, more["given"], original)
+    _finish(images, columns, place / "grid.png", facts, original, more)
 
 
 def sums(model: str, plus: str, minus: str, on: str, amount: float, label: str | None, out: str, more: dict) -> None:
@@ -60,15 +60,15 @@ def sums(model: str, plus: str, minus: str, on: str, amount: float, label: str |
         "minus": Path(minus).name,
         "amount": amount,
     }
-    save_picture(place, made[0], facts, original=carried(on))
+    save_picture(place, made[0], facts, more["given"], carried(on))
     tell({"wrote": str(place), "facts": facts}, more["json"], [f"wrote {place}"])
 
 
-def _finish(images: Tensor, columns: int | None, path: Path, facts: dict, original: Traces, json: bool) -> None:
+def _finish(images: Tensor, columns: int | None, path: Path, facts: dict, original: Traces, more: dict) -> None:
     count = len(images)
-    save_picture(path, grid(torch.as_tensor(images), columns), facts, original=original)
+    save_picture(path, grid(torch.as_tensor(images), columns), facts, more["given"], original)
     tell(
         {"wrote": str(path.parent), "grid": str(path), "images": count, "facts": facts},
-        json,
+        more["json"],
         [f"wrote {count} images to {path.parent}", f"see {path}"],
     )

@@ -71,7 +71,7 @@ def train(
     data_b: Annotated[str | None, typer.Option("--data-b", help="The other kind of picture, for cyclegan.", show_default=False)] = None,
     out: Out = "runs/run",
     setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
-    budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock time to train for: 90s, 10m, 2h.")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="Time to train for: 90s, 2h; 10m unless said, or --steps.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of a time.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A run or model folder to begin from.", show_default=False)] = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="A run or model folder to be taught by.", show_default=False)] = None,
@@ -216,6 +216,7 @@ def edit(
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def interpolate(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     start: Annotated[str, typer.Option("--from", help="The picture to start from.", show_default=False)],
@@ -228,14 +229,16 @@ def interpolate(
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Make the pictures between two, or along single numbers of one, through the latents of an autoencoder."""
     from inkwash.cli.latents import interpolate as run
 
-    run(model, start, to, dims, n, how, label, out, {"device": device, "code": code, "json": json})
+    run(model, start, to, dims, n, how, label, out, {"device": device, "code": code, "json": json, "given": given})
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def arithmetic(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     plus: Annotated[str, typer.Option("--plus", help="A folder of pictures that have something.", show_default=False)],
@@ -247,14 +250,16 @@ def arithmetic(
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Add to a picture what one folder of pictures has and another has not, through the latents of an autoencoder."""
     from inkwash.cli.latents import sums as run
 
-    run(model, plus, minus, on, amount, label, out, {"device": device, "code": code, "json": json})
+    run(model, plus, minus, on, amount, label, out, {"device": device, "code": code, "json": json, "given": given})
 
 
 @app.command(rich_help_panel=CHANGE)
+@flags.labelled
 def predict(
     model: Annotated[str, typer.Argument(help="A run or a model folder.")],
     frames: Annotated[str, typer.Option("--frames", help="An animation, or a folder of frames.", show_default=False)],
@@ -266,11 +271,12 @@ def predict(
     device: Device = "auto",
     code: Code = None,
     json: Json = False,
+    given: Any = None,
 ) -> None:
     """Go on from the frames of a clip: GIF and frames."""
     from inkwash.cli.predict import run
 
-    run(model, frames, n, futures, seed, out, rate, device, code, json)
+    run(model, frames, n, futures, seed, out, rate, device, code, json, given)
 
 
 @app.command(rich_help_panel=MAKE)

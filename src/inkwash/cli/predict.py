@@ -11,9 +11,11 @@ from inkwash.inference.clips import Forecast, forecast
 from inkwash.inference.load import load
 from inkwash.inference.pictures import grid, save_gif, save_picture
 from inkwash.inference.provenance.read import carried
+from inkwash.inference.provenance.write import NOTHING_MORE, Provenance
 
 
-def run(model: str, frames: str, n: int, futures: int, seed: int, out: str, rate: float, device: str, code: str | None, json: bool) -> None:
+def run(model: str, frames: str, n: int, futures: int, seed: int, out: str, rate: float, device: str, code: str | None, json: bool,
+        given: Provenance = NOTHING_MORE) -> None:  # fmt: skip
     """New frames as PNG, the clip with them as GIF, and all frames in one picture: known ones in the first row, then one row a future."""
     user_code(code)
     order = Forecast(frames=frames, n=n, futures=futures, seed=seed)
@@ -29,12 +31,12 @@ def run(model: str, frames: str, n: int, futures: int, seed: int, out: str, rate
         make_folder(folder)
         for i, frame in enumerate(future):
             told = facts | {"seed": seed + k, "frame": len(known) + i}
-            save_picture(folder / f"{len(known) + i:05d}.png", frame, told, original=original)
+            save_picture(folder / f"{len(known) + i:05d}.png", frame, told, given, original)
         save_gif(folder / "clip.gif", torch.cat([known, future]), rate)
         wrote.append(str(folder / "clip.gif"))
     columns = max(len(known), n)
     rows = [known, *made]
     padded = [torch.cat([row, torch.ones(columns - len(row), *known.shape[1:])]) for row in rows]
-    save_picture(place / "grid.png", grid(torch.cat(padded), columns), facts, original=original)
+    save_picture(place / "grid.png", grid(torch.cat(padded), columns), facts, given, original)
     lines = [f"{len(known)} frames known, {n} made", *(f"wrote {w}" for w in wrote), f"see {place / 'grid.png'}"]
     tell({"wrote": wrote, "grid": str(place / "grid.png"), "facts": facts, "frames": n}, json, lines)

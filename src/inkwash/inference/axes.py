@@ -50,6 +50,7 @@ def read_axis(text: str, most: int = MOST) -> Axis:
     """
     name, equals, values = text.partition("=")
     name = name.strip().replace("-", "_")
+    name = "label" if name == "class" else name  # --class, as the command line calls it
     if not equals or not name:
         raise ConfigError(f"{text!r} is not an axis: write name=value,value,...")
     from inkwash.core.config import read_value  # pydantic, which the command line's help does without

@@ -75,7 +75,7 @@ export const TABLES = {
     brush: "画笔", eraser: "橡皮", brushSize: "笔刷大小", undo: "撤销", redo: "重做", zoomIn: "放大视图", zoomOut: "缩小视图", fit: "适合窗口",
     invert: "反选", clear: "清除", importMask: "打开蒙版", exportMask: "保存蒙版", maskSize: "蒙版是 {a}，图片是 {b}：两者尺寸必须相同。",
     stage: "蒙版。方向键移动画笔，回车涂抹，按住空格用鼠标平移。", at: "{x}, {y}：{what}", painted: "已涂", bare: "未涂",
-    recipe: "配方", data: "数据", budget: "时长", name: "名称", start: "从此开始", teacher: "向它学习", plan: "按它的草图", settings: "其他设置", nothing: "从零开始",
+    recipe: "配方", data: "数据", budget: "时长", name: "名称", start: "从此开始", teacher: "向它学习", plan: "按它的方案", settings: "其他设置", nothing: "从零开始",
     archive: "或上传图片压缩包（zip）", begin: "开始训练", off: "这台服务器没有开放训练。", trainings: "训练记录", noTrainings: "还没有训练。",
     settingsHint: "train.batch = 16", badSetting: "每行一个设置，写作“名称 = 值”：{line}", curve: "{name} 的曲线，{n} 个点，现为 {value}", sample: "{name} 时的样张",
     figure: "指标", trainNote: "训练好的模型会立即加入服务。", stop: "停止",
