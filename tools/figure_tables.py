@@ -249,7 +249,7 @@ TABLES = TEXT | {
         },
     ),
     "sequence": (
-        {"en": "10 frames from 10, 1000 clips", "zh": "由 10 帧预测 10 帧，1000 段片子"},
+        {"en": "10 frames from 10, 1000 clips", "zh": "由 10 帧预测 10 帧，1000 个片段"},
         {"mse": {"en": "squared error a frame", "zh": "每帧平方误差"}, "ssim": {"en": "SSIM", "zh": "SSIM"}},
         {
             "sequence.copy": {"en": "moving digits, the last frame repeated", "zh": "移动数字，重复最后一帧"},
@@ -349,7 +349,7 @@ TABLES = TEXT | {
     ),
     "stacked": (
         {"en": "StackedMNIST, 26,000 samples", "zh": "StackedMNIST，26,000 个样本"},
-        {"modes": {"en": "modes of 1000", "zh": "1000 个模态中"}, "kl": {"en": "reverse KL", "zh": "反向 KL"}},
+        {"modes": {"en": "modes of 1000", "zh": "1000 个模式中"}, "kl": {"en": "reverse KL", "zh": "反向 KL"}},
         {
             "stacked.floor": {"en": "sampling alone", "zh": "仅抽样误差"},
             "stacked.default": {"en": "`gan`, 30 minutes of one core", "zh": "`gan`，单核 30 分钟"},
@@ -364,7 +364,7 @@ TABLES = TEXT | {
     ),
     "mixture": (
         {"en": "25 Gaussians", "zh": "25 个高斯分布"},
-        {"modes": {"en": "modes, fewest", "zh": "模态数，最少"}, "good": {"en": "good points, fewest", "zh": "合格点，最少"}},
+        {"modes": {"en": "modes, fewest", "zh": "模式数，最少"}, "good": {"en": "good points, fewest", "zh": "合格点，最少"}},
         {
             "mixture.default": {"en": "`non-saturating` with R1, the default, 5 seeds", "zh": "`non-saturating` 加 R1，即默认，5 个种子"},
             "mixture.minimax": {"en": "`minimax`, as in 2014, 1 seed", "zh": "`minimax`，2014 年原样，1 个种子"},

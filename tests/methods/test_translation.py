@@ -148,6 +148,11 @@ def test_a_cycle_that_changes_nothing_is_said(sources):
     assert "critics are winning" in "".join(t.objective.watch({"critics/accuracy": 0.99}, 0.5))
 
 
+def test_what_is_seen_of_held_out_pictures_is_said_in_a_run(sources, tmp_path):
+    train(cycle(sources, **{"train.steps": 2, "train.lr": 1e-12}), tmp_path / "run", quiet=True)
+    assert "as they went in" in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
 def test_a_winning_critic_of_pairs_is_said(facades):
     watch = make_trainer(small("pix2pix", facades)).objective.watch
     assert "critic is winning" in "".join(watch({"critic/accuracy": 0.99}, 0.5)) and not list(watch({"critic/accuracy": 0.9}, 0.5))

@@ -226,6 +226,10 @@ class Autoencoder(ABC):
     def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         """Latents to (N, C, H, W) in [-1, 1]."""
 
+    def reconstruct(self, x: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
+        """(N, C, H, W) to the same, by way of the latents."""
+        return self.decode(self.encode(x), cond)
+
 
 class Encoding(ABC):
     """A model that learns from what a frozen part makes of images: training may work that out once for each."""

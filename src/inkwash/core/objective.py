@@ -87,7 +87,8 @@ class Objective(nn.Module, ABC):
         return []
 
     def watch(self, figures: dict[str, float], progress: float) -> Iterable[str]:
-        """Alarms in words about recent mean figures ("phase/part" to value). Nothing by default."""
+        """Alarms in words about recent mean figures ("phase/part" to value), or those of held-out rows ("valid/part"): whichever of them
+        there are. Nothing by default."""
         return ()
 
     @torch.no_grad()

@@ -81,10 +81,6 @@ class GridAutoencoder(Model, Autoencoder):
     def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         return self.picture(z * self.power.sqrt() + self.centre).clamp(-1, 1)
 
-    def reconstruct(self, x: Tensor, cond: Condition) -> Tensor:
-        """(N, C, H, W) to the same."""
-        return self.decode(self.encode(x))
-
 
 class ReconstructionConfig(ObjectiveConfig):
     """kl: weight of the divergence, in nats a pixel; 0 for a plain auto-encoder without noise.

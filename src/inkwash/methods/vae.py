@@ -135,10 +135,6 @@ class VAE(Model, Sampler, Importance, Autoencoder):
     def decode(self, z: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         return self.pixels(z, cond.label)[0].clamp(-1, 1)
 
-    def reconstruct(self, x: Tensor, cond: Condition) -> Tensor:
-        """The decoder's mean at the posterior's mean: (N, C, H, W) to the same."""
-        return self.decode(self.encode(x), cond)
-
     def sample(self, rng: Rng, cond: Condition, options: VAEOptions, on_step: OnStep | None = None) -> Tensor:
         centre, log_var = self.prior(cond.label)
         z = centre + options.temperature * (log_var / 2).exp() * rng.normal(self.config.latent)

@@ -75,7 +75,7 @@ class VQVAE(Model, Autoencoder, Codes):
     def from_codes(self, codes: Tensor) -> Tensor:
         return self.decode(self.vectors(codes))
 
-    def reconstruct(self, x: Tensor, cond: Condition) -> Tensor:
+    def reconstruct(self, x: Tensor, cond: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         """The image by way of its codes: (N, C, H, W) to the same."""
         return self.from_codes(self.codes(x))
 
