@@ -9,6 +9,7 @@ import pytest
 
 from inkwash.core.errors import ConfigError
 from inkwash.data.scenes import (
+    Object,
     Scene,
     ScenesSource,
     Settings,
@@ -21,7 +22,7 @@ from inkwash.data.scenes import (
     split_of,
     tells,
 )
-from inkwash.data.scenes.world import alike, covered, relates
+from inkwash.data.scenes.world import alike, covered, holds, relates
 
 COUNT = 80
 
@@ -94,6 +95,21 @@ def test_of_two_that_were_asked_for_one_is_half_right(scenes):
     assert fewer.objects[:3] == (True, False, True) and not fewer.count and fewer.relation is False
     strayed = replace(second, x=third.x, y=third.y)
     assert agree(scene, replace(scene, objects=(first, strayed, *scene.objects[2:]))).relation is False, "each of them must stand so"
+
+
+def test_several_things_stand_as_a_whole():
+    def circle(x, y, z=0):
+        return Object("circle", "red", "small", "plain", x, y, 0.2, z)
+
+    pair, square = [circle(0.2, 0.2), circle(0.8, 0.2)], replace(circle(0.5, 0.6, 1), shape="square", colour="blue")
+    assert relates(pair, "above", [square]) and relates([square], "below", pair) and not relates(pair, "left of", [square])
+    assert not any(holds(one, "above", square) for one in pair), "by itself each lies too far aside"
+    assert not relates([pair[0], circle(0.8, 0.58)], "above", [square]), "each must be higher"
+    assert not relates([pair[0], circle(0.1, 0.2)], "above", [square]), "they lie aside as a whole"
+    assert not relates([], "above", [square]) and relates(pair[:1], "left of", pair[1:])
+    front = [square, replace(square, x=0.45)]
+    assert relates(front, "in front of", [circle(0.5, 0.65)]) and relates([circle(0.5, 0.65)], "behind", front)
+    assert not relates(front, "in front of", [circle(0.5, 0.65), pair[0]])
 
 
 def test_the_share_is_a_share_and_another_one_another_set():

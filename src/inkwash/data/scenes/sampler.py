@@ -23,8 +23,8 @@ from inkwash.data.scenes.world import (
     covered,
     diameters,
     enclosed,
-    holds,
     most_objects,
+    relates,
 )  # fmt: skip
 
 TRIES = 24  # places that an object may be tried in
@@ -118,7 +118,7 @@ def _place(
         second = relation is not None and first <= k < first + many[1]
         for _ in range(tries if second else TRIES):
             o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
-            if second and not all(holds(p, relation, o, margin) for p in placed[:first]):
+            if second and not relates(placed[:first], relation, [*placed[first:], o], margin):
                 continue
             if apart and not _apart(o, placed, k == 1 and relation in COVERING, side):
                 continue

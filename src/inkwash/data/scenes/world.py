@@ -77,7 +77,7 @@ class Scene:
     """Objects with the one spoken of first in front, the relation of the first to the second, the ground, and the light.
 
     `light` is where the light comes from, in radians: 0 from the right, -pi/2 from above. `relation` is one of `RELATIONS`, or None.
-    Objects of one colour and shape follow each other and are spoken of at once ("two red stars"): then each of them stands so.
+    Objects of one colour and shape follow each other and are spoken of at once ("two red stars"): then all of them stand so.
     """
 
     objects: tuple[Object, ...]
@@ -154,13 +154,26 @@ def holds(a: Object, relation: str, b: Object, margin: float = 1.0) -> bool:
         return holds(b, INVERSE[relation], a, margin)
     if relation == "in front of":
         return a.z > b.z and covered(b, [a]) >= margin * LEAST_COVERED
-    along, across = (b.x - a.x, b.y - a.y) if relation == "left of" else (b.y - a.y, b.x - a.x)
+    along, across = _way(a, relation, b)
     return along > margin * 0.25 * (a.diameter + b.diameter) and along >= margin * 1.5 * abs(across)
 
 
-def relates(some: Sequence[Object], relation: str, others: Sequence[Object]) -> bool:
-    """Whether it holds of each of some to each of the others, and there are any."""
-    return bool(some) and bool(others) and all(holds(a, relation, b) for a in some for b in others)
+def _way(a: Object, relation: str, b: Object) -> tuple[float, float]:
+    """How far b lies from a along the axis of "left of" or "above", and across it."""
+    return (b.x - a.x, b.y - a.y) if relation == "left of" else (b.y - a.y, b.x - a.x)
+
+
+def relates(some: Sequence[Object], relation: str, others: Sequence[Object], margin: float = 1.0) -> bool:
+    """Whether "some RELATION others" is true of several things and several others: beside each other by as much as `holds` asks each of
+    them to be, and near the axis as a whole; or each hiding each. Of one and one it is `holds`; of none it is not."""
+    if relation in ("right of", "below", "behind"):
+        return relates(others, INVERSE[relation], some, margin)
+    pairs = [(a, b) for a in some for b in others]
+    if relation == "in front of" or len(pairs) < 2:
+        return bool(pairs) and all(holds(a, relation, b, margin) for a, b in pairs)
+    ways = [_way(a, relation, b) for a, b in pairs]
+    far = all(along > margin * 0.25 * (a.diameter + b.diameter) for (along, _), (a, b) in zip(ways, pairs))
+    return far and sum(along for along, _ in ways) >= margin * 1.5 * abs(sum(across for _, across in ways))
 
 
 def facts(scene: Scene) -> list[tuple[int, str, int]]:
