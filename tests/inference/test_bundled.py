@@ -46,6 +46,15 @@ def test_things_are_laid_out_as_the_prompt_says(prompt):
     assert sum(row["red circle"].y < row["blue square"].y for row in named) >= 7
 
 
+def test_things_that_no_scene_of_training_had_are_laid_out_too():
+    """A red circle is one of the pairs that are held out: a layout that has learnt its scenes by heart writes a red square."""
+    loaded = load("scenes-64", device="cpu", precision="fp32")
+    prompts = [f"一个{colour}方块在一个红色圆形下方" for colour in ("蓝色", "黄色", "绿色", "紫色")]
+    layouts = loaded.model.plan.arrange(image_rng(range(4)), loaded.tokens(prompts))
+    named = [sorted(box.name.split(maxsplit=1)[1] for box in row) for row in layouts]
+    assert named == [sorted(["red circle", f"{colour} square"]) for colour in ("blue", "yellow", "green", "purple")]
+
+
 def test_a_folder_of_that_name_goes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "upscaler").mkdir()
