@@ -66,7 +66,8 @@ def trained(design: str, args: argparse.Namespace) -> Path:
     return runs[-1]
 
 
-def measured(design: str, args: argparse.Namespace) -> dict:
+def measured(design: str, args: argparse.Namespace) -> tuple[dict, torch.Tensor]:
+    """Figures, and pictures of PROMPTS."""
     run = trained(design, args)
     told = inkwash("evaluate", run, "--data", args.data, "--metrics", "prompts", "-n", args.n, "--seeds", args.seeds, "--json")
     figures = [{k: f[k] for k in ("row", "name", "value", "n") if k in f} for f in json.loads(told)["figures"]]
@@ -76,7 +77,8 @@ def measured(design: str, args: argparse.Namespace) -> dict:
         loaded.sample(16, prompt=PROMPTS[4])
         times.append((time.perf_counter() - start) / 16)
     record = json.loads((run / "run.json").read_text())
-    return {"design": design, "images": record["images"], "seconds_a_picture": statistics.median(times[1:]), "figures": figures}
+    row = {"design": design, "images": record["images"], "seconds_a_picture": statistics.median(times[1:]), "figures": figures}
+    return row, loaded.sample(len(PROMPTS), args.seed, prompt=PROMPTS)
 
 
 def main() -> None:
@@ -90,12 +92,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the picture")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    drawn = []
     for design in args.designs.split(","):
-        row = measured(design, args)
+        row, pictures = measured(design, args)
+        drawn.append(pictures)
         print(json.dumps(row), flush=True)
         with open(args.out / "designs.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
-    drawn = [load(args.out / design).sample(len(PROMPTS), args.seed, None, 16, None, PROMPTS) for design in args.designs.split(",")]
     save_png(args.out / "designs.png", grid(torch.cat(drawn), columns=len(PROMPTS), smallest=96))
 
 

@@ -13,11 +13,9 @@ from itertools import product
 
 import torch
 
-from inkwash.core.boxes import Box
 from inkwash.core.model import Arranger
-from inkwash.data.scenes import Object, Scene, ScenesSource, held_out, said
+from inkwash.data.scenes import Agreement, Object, Scene, ScenesSource, agree, asked, held_out
 from inkwash.data.scenes.language import WORDS
-from inkwash.data.scenes.world import alike, relates
 from inkwash.inference.draw import image_rng
 from inkwash.inference.load import load
 
@@ -25,46 +23,41 @@ KINDS = {"told": {}, "listed": {"loose": 1.0}, "alike": {"alike": 1.0}}
 SHORT = {"en": "a {a} below a {b}", "zh": "一个{a}在一个{b}下方"}
 
 
-def thing(box: Box) -> str:
-    """ "plain red circle" as "red circle"."""
-    return box.name.split(maxsplit=1)[1]
-
-
-def arranged(layout: Arranger, texts: list[str]) -> list[tuple[Box, ...]]:
+def arranged(layout: Arranger, texts: list[str]) -> list[Scene]:
+    """What it writes after each text, as a scene."""
     with torch.no_grad():
-        return layout.arrange(image_rng(range(len(texts))), layout.tokenizer.batch(texts))
+        rows = layout.arrange(image_rng(range(len(texts))), layout.tokenizer.batch(texts))
+    return [Scene(tuple(placed(*box) for box in row)) for row in rows]
 
 
-def stands(scene: Scene, boxes: tuple[Box, ...]) -> bool:
-    placed = []
-    for box in boxes:
-        texture, colour, shape = box.name.split()
-        placed.append(Object(shape, colour, "", texture, box.x, box.y, box.width, round(-8 * box.depth)))
-    first, second = ([o for o in placed if o.name == group[0].name] for group in alike(scene)[:2])
-    return relates(first, scene.relation, second)
+def placed(name: str, x: float, y: float, width: float, height: float, depth: float) -> Object:
+    """A box named as those of scenes are: texture, colour, shape."""
+    texture, colour, shape = ["", "", *name.split()][-3:]
+    return Object(shape, colour, "", texture, x, y, width, round(-8 * depth))
+
+
+def all_there(agreement: Agreement) -> bool:
+    return all(agreement.objects) and agreement.count
 
 
 def scenes(layout: Arranger, language: str, n: int, **kind) -> tuple[float, float]:
     """Percentages: all things right; and of these, where a relation is said, it holds (NaN where none is)."""
     source = ScenesSource(size=64, count=n, split="test", lang=language, **kind)
-    texts, right, holds = [source.text(i)[0] for i in range(n)], [], []
-    for i, boxes in enumerate(arranged(layout, texts)):
-        scene = source.scene(i)
-        right.append(sorted(map(thing, boxes)) == sorted(o.name for o in scene.objects))
-        if right[-1] and said(texts[i]).relation:
-            holds.append(stands(scene, boxes))
-    return 100 * sum(right) / n, 100 * sum(holds) / len(holds) if holds else float("nan")
+    texts = [source.text(i)[0] for i in range(n)]
+    found = [agree(asked(source.scene(i), texts[i]), seen) for i, seen in enumerate(arranged(layout, texts))]
+    right = [a for a in found if all_there(a)]
+    holds = [a.relation for a in right if a.relation is not None]
+    return 100 * len(right) / n, 100 * sum(holds) / len(holds) if holds else float("nan")
 
 
 def held_pairs(layout: Arranger, language: str) -> tuple[int, int]:
-    """Of sentences in which something lies below such a pair: how many have both, and how many there are."""
-    words, asked = WORDS[language], []
-    for (shape, colour), (other, tone) in product(sorted(held_out()[0]), product(("square", "star", "ring"), ("yellow", "cyan", "pink"))):
-        glue = " " if language == "en" else ""
-        a, b = glue.join((words[tone][0], words[other][0])), glue.join((words[colour][0], words[shape][0]))
-        asked.append((SHORT[language].format(a=a, b=b), sorted([f"{tone} {other}", f"{colour} {shape}"])))
-    rows = arranged(layout, [text for text, _ in asked])
-    return sum(sorted(map(thing, boxes)) == wanted for boxes, (_, wanted) in zip(rows, asked)), len(asked)
+    """Of sentences in which something lies below such a pair, how many have both, and how many there are."""
+    words, glue, texts, wanted = WORDS[language], " " if language == "en" else "", [], []
+    for pair, other in product(sorted(held_out()[0]), product(("square", "star", "ring"), ("yellow", "cyan", "pink"))):
+        a, b = (glue.join((words[colour][0], words[shape][0])) for shape, colour in (other, pair))
+        texts.append(SHORT[language].format(a=a, b=b))
+        wanted.append(Scene(tuple(Object(shape, colour, "", "", 0.5, 0.5, 0.3) for shape, colour in (other, pair))))
+    return sum(all_there(agree(*both)) for both in zip(wanted, arranged(layout, texts))), len(texts)
 
 
 def main() -> None:

@@ -1,13 +1,12 @@
 """How well a model draws what is written: it is given the captions of scenes, and what it draws is read by `parse`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.pixels import to_uint8
 from inkwash.data import open_source
-from inkwash.data.scenes import Scene, ScenesSource, Unreadable, agree, parse, said
+from inkwash.data.scenes import ScenesSource, Unreadable, agree, asked, parse
 from inkwash.inference.load import Loaded
 from inkwash.metrics.tables import Figure, share
 
@@ -37,17 +36,12 @@ def prompt_rows(
     return rows
 
 
-def _asked(scene: Scene, prompt: str) -> Scene:
-    """A scene as a prompt asks for it: one that only lists things asks for no relation."""
-    return scene if said(prompt)[1] else replace(scene, relation=None)
-
-
 def _figures(
     loaded: Loaded, source: ScenesSource, language: str, n: int, seeds: int, batch: int, on_step, against: str, options: dict
 ) -> list[Figure]:
     at = source.lang.index(language) * source.captions
     prompts, agreed, unread = [source.text(i)[at] for i in range(n)], [], 0
-    scenes = [_asked(source.scene(i), prompts[i]) for i in range(n)]
+    scenes = [asked(source.scene(i), prompts[i]) for i in range(n)]
     for k in range(seeds):
         images = loaded.sample(n, k * 10**6, None, batch, on_step, prompts, **options)
         for scene, image in zip(scenes, to_uint8(images).permute(0, 2, 3, 1).numpy()):

@@ -144,8 +144,7 @@ class Run:
             figures = t.validate(self.held_out) if self.held_out else {}
         if figures:
             self.log.line({"step": t.clock.step, "images": t.clock.images, "figures": figures})
-            for alarm in t.objective.watch(figures, t.progress):
-                self.log.alarm(alarm, t.clock.step)
+            t.warn(figures)
         loss = figures.get("valid/loss")
         # A stopped run with a number of steps must end as an unbroken one: what it stops at is no candidate for the best.
         regular = t.progress == 1 or t.clock.step % self.config.train.checkpoint_every == 0 or not self.config.train.steps

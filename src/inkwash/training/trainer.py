@@ -261,8 +261,12 @@ class Trainer:
         record = {"step": c.step, "images": c.images, "elapsed": round(c.elapsed, 2), "progress": round(self.progress, 4)}
         self.log.line({**record, "rate": round(rate, 2), "lr": self.learning_rate(), "figures": figures})
         self.log.show(self.progress, rate, left, figures)
+        self.warn(figures)
+
+    def warn(self, figures: dict[str, float]) -> None:
+        """Say what the objective finds alarming in figures."""
         for alarm in self.objective.watch(figures, self.progress):
-            self.log.alarm(alarm, c.step)
+            self.log.alarm(alarm, self.clock.step)
 
     @contextmanager
     def stopping_on_signals(self) -> Iterator[None]:

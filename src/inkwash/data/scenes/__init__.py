@@ -3,7 +3,7 @@
 from inkwash.data.scenes.agree import Agreement, agree
 from inkwash.data.scenes.language import captions
 from inkwash.data.scenes.parse import parse
-from inkwash.data.scenes.reading import Said, said, tells
+from inkwash.data.scenes.reading import Said, asked, said, tells
 from inkwash.data.scenes.render import masks, render
 from inkwash.data.scenes.sampler import SIMPLE, SPLITS, Settings, sample
 from inkwash.data.scenes.segment import Unreadable
@@ -26,6 +26,6 @@ from inkwash.data.scenes.world import (
 
 __all__ = [
     "BACKGROUNDS", "CLASSES", "COLOURS", "RELATIONS", "SHAPES", "SIMPLE", "SIZES", "SPLITS", "TEXTURES", "Agreement", "Background",
-    "Object", "Said", "Scene", "ScenesSource", "Settings", "Unreadable", "agree", "captions", "describe", "facts", "held_out", "holds",
-    "masks", "parse", "render", "said", "sample", "split_of", "tells",
+    "Object", "Said", "Scene", "ScenesSource", "Settings", "Unreadable", "agree", "asked", "captions", "describe", "facts", "held_out",
+    "holds", "masks", "parse", "render", "said", "sample", "split_of", "tells",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """What a caption of a scene says, in English or Chinese: the inverse of `language`."""
 
 import re
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -61,6 +62,11 @@ def said(text: str) -> Said:
                 things[:2] = things[1::-1]  # "right of b is a"
         relation = relations[named[0]] if named else None
     return Said(tuple(chain.from_iterable(things)), relation)
+
+
+def asked(scene: Scene, text: str) -> Scene:
+    """A scene as its caption asks for it: one that only lists things asks for no relation."""
+    return scene if said(text).relation else replace(scene, relation=None)
 
 
 def tells(text: str, scene: Scene) -> bool:
