@@ -120,7 +120,7 @@ def test_distill_begins_from_a_run(ten, cli, tmp_path):
         (["distill", "--data", ten], "--from"),
         (["distill", "--from", tmp_path / "none"], "does not exist"),
         (["distill", "--from", run, "--data", ten], "student already"),
-        (["gan", "--from", run, "--data", ten, *QUICK], "does not fit"),
+        (["gan", "--from", run, "--data", ten, *QUICK], "does not fit: it is of the kind 'student'"),
     ):
         code, _, err = cli("train", *args, "--out", tmp_path / "no", "--steps", 1)
         assert code == 2 and words in err and "Traceback" not in err, err

@@ -23,8 +23,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from inkwash.core.batch import Batch, Step
 from inkwash.core.device import choose_precision
-from inkwash.core.errors import ConfigError, TrainingError
-from inkwash.core.files import WEIGHTS, fill_state, load_tensors
+from inkwash.core.errors import ConfigError, FileError, TrainingError
+from inkwash.core.files import WEIGHTS, fill_state, load_tensors, read_model_config
 from inkwash.core.model import Model
 from inkwash.core.objective import Phase
 from inkwash.core.rng import Rng
@@ -41,9 +41,15 @@ from inkwash.training.muon import Muon, matrices
 
 def fill_from(model: nn.Module, start: str) -> None:
     """Take the weights of a run or model folder. Raises FileError where they are not this model's."""
-    path = model_folder(start) / WEIGHTS
-    tensors = load_tensors(path)[0]
-    fill_state(model, with_missing(model, model.adopted(tensors) if isinstance(model, Model) else tensors), path)
+    folder = model_folder(start)
+    tensors = load_tensors(folder / WEIGHTS)[0]
+    try:
+        fill_state(model, with_missing(model, model.adopted(tensors) if isinstance(model, Model) else tensors), folder / WEIGHTS)
+    except FileError:
+        kind, own = read_model_config(folder).kind, getattr(getattr(model, "config", None), "kind", None)
+        if kind == own:
+            raise
+        raise FileError(f"{start} does not fit: it is of the kind {kind!r}, and what is to begin from it of the kind {own!r}.") from None
 
 
 @dataclass

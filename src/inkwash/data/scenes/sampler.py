@@ -94,7 +94,12 @@ def _shows(o: Object, scene: list[Object]) -> bool:
 
 def _touch(a: Object, b: Object, side: int) -> bool:
     more = 2 * CLEFT / side if a.name == b.name else 0.0
-    return any(covered(replace(o, diameter=GAP * o.diameter + more), [p]) > 0 for o, p in ((a, b), (b, a)))
+    return any(covered(_with(o, o.x, o.y, GAP * o.diameter + more), [p]) > 0 for o, p in ((a, b), (b, a)))
+
+
+def _with(o: Object, x: float, y: float, diameter: float) -> Object:
+    """As `dataclasses.replace`, in a third of the time: places are tried by the hundred."""
+    return Object(o.shape, o.colour, o.size, o.texture, x, y, diameter, o.z)
 
 
 def _apart(o: Object, placed: list[Object], covering: bool, side: int) -> bool:
@@ -117,7 +122,7 @@ def _place(
         edge = o.diameter / 2 + 0.015
         second = relation is not None and first <= k < first + many[1]
         for _ in range(tries if second else TRIES):
-            o = replace(o, x=draws.uniform(edge, 1 - edge), y=draws.uniform(edge, 1 - edge))
+            o = _with(o, draws.uniform(edge, 1 - edge), draws.uniform(edge, 1 - edge), o.diameter)
             if second and not relates(placed[:first], relation, [*placed[first:], o], margin):
                 continue
             if apart and not _apart(o, placed, k == 1 and relation in COVERING, side):

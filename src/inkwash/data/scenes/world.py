@@ -7,7 +7,7 @@ of pixels a scene is drawn for: how many objects it may hold and which diameters
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, reduce
 from itertools import groupby
 
 import numpy as np
@@ -104,15 +104,30 @@ def diameters(side: int) -> dict[str, float]:
     return dict(zip(SIZES, (0.35, 0.45, 0.58) if side < 64 else (0.18, 0.27, 0.40)))
 
 
+@cache
+def _framed(shape: str) -> np.ndarray:
+    """The shape's stencil in a frame of False, which is what lies beside it."""
+    return np.pad(stencil(shape), 1)
+
+
+@cache
+def _pixels(n: int) -> np.ndarray:
+    return (np.arange(n) + 0.5) / n
+
+
 @lru_cache(256)
 def _silhouette(shape: str, x: float, y: float, diameter: float, n: int) -> np.ndarray:
     """The whole silhouette on an n by n grid over the picture, looked up in the shape's stencil."""
-    table = stencil(shape)
-    at = (np.arange(n) + 0.5) / n
-    index = lambda centre: np.floor(((at - centre) / diameter + 0.5) * len(table)).astype(int)  # noqa: E731
-    iy, ix = index(y), index(x)
-    seen = ((iy >= 0) & (iy < len(table)))[:, None] & ((ix >= 0) & (ix < len(table)))[None]
-    return table[np.clip(iy, 0, len(table) - 1)[:, None], np.clip(ix, 0, len(table) - 1)[None]] & seen
+    table, side = _framed(shape), len(stencil(shape))
+    index = lambda centre: np.floor(((_pixels(n) - centre) / diameter + 0.5) * side).astype(int)  # noqa: E731
+    iy, ix = (np.minimum(np.maximum(index(centre), -1), side) + 1 for centre in (y, x))
+    return table.take(iy, 0).take(ix, 1)
+
+
+def _joined(objects: Sequence[Object], n: int) -> np.ndarray:
+    """The silhouettes of one or more objects as one."""
+    first, *others = (_silhouette(o.shape, o.x, o.y, o.diameter, n) for o in objects)
+    return reduce(np.logical_or, others, first)
 
 
 def area(o: Object, n: int = 64) -> float:
@@ -126,8 +141,7 @@ def covered(back: Object, front: Sequence[Object], n: int = 64) -> float:
     if not near:
         return 0.0
     area = _silhouette(back.shape, back.x, back.y, back.diameter, n)
-    hidden = np.logical_or.reduce([_silhouette(o.shape, o.x, o.y, o.diameter, n) for o in near])
-    return float((area & hidden).sum() / max(area.sum(), 1))
+    return np.count_nonzero(area & _joined(near, n)) / max(np.count_nonzero(area), 1)
 
 
 def enclosed(o: Object, others: Sequence[Object], n: int = 64) -> float:
@@ -137,11 +151,11 @@ def enclosed(o: Object, others: Sequence[Object], n: int = 64) -> float:
         return 0.0
     area = _silhouette(o.shape, o.x, o.y, o.diameter, n)
     grown = area.copy()
-    for axis in (0, 1):
-        for step in (1, -1):
-            grown |= np.roll(area, step, axis)
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        grown[one] |= area[other]
+        grown[other] |= area[one]
     rim = grown & ~area
-    return float((rim & np.logical_or.reduce([_silhouette(p.shape, p.x, p.y, p.diameter, n) for p in near])).sum() / rim.sum())
+    return np.count_nonzero(rim & _joined(near, n)) / np.count_nonzero(rim)
 
 
 def holds(a: Object, relation: str, b: Object, margin: float = 1.0) -> bool:
