@@ -121,6 +121,30 @@ def test_the_loss_is_the_cross_entropy_of_all_tokens_of_a_layout():
     assert left.shape == right.shape == (3, *SHAPE)
 
 
+def test_forgotten_words_are_hidden_from_what_is_written_after_them():
+    """Names only, and in training only."""
+    model = layout()
+    written = torch.tensor([model.written(BOXES)])
+    tokens, none = model.text.tokens(["a dot"]), torch.zeros_like(written, dtype=torch.bool)
+    with torch.no_grad():
+        plain = model.scores(tokens, written)
+        assert torch.equal(model.scores(tokens, written, none), plain)
+        first = none.clone()
+        first[0, 0] = True  # a word of a name: what stands before it does not change, nor does the first score
+        hidden = model.scores(tokens, written, first)
+        place = int((written[0] >= model.first).nonzero()[0])
+        coordinate = none.clone()
+        coordinate[0, place] = True
+        assert torch.equal(hidden[:, :1], plain[:, :1]) and not torch.allclose(hidden[:, 1:], plain[:, 1:])
+        assert torch.equal(model.scores(tokens, written, coordinate), plain), "a place stays seen"
+
+    batch = rows(batch_of(torch.zeros(3, *SHAPE)), [BOXES, (), BOXES[:1]])
+    forgets = NextBoxConfig(forget=0.5).build(model)
+    usual = NextBoxConfig().build(model).loss("main", batch, step_of(3))[0]
+    assert forgets.loss("main", batch, step_of(3))[0] != usual
+    assert forgets.validate(batch, step_of(3))["loss"] == usual, "held-out layouts are read as they are"
+
+
 def test_boxes_are_outlined_where_they_are():
     out = outlined(torch.zeros(1, 9, 9), [Box("a", 0.5, 0.5, 0.5, 0.5), Box("b", 1.5, 0.5, 5.0, 0.1)])
     assert out[0, 2, 2:7].eq(-1).all() and out[0, 2:7, 6].eq(-1).all() and out[0, 3, 3] != -1 and out[0, 0, 0] != -1

@@ -123,11 +123,13 @@ class Layout(Model, Arranger):
         rows = [torch.tensor(self.written(row)) for row in boxes]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
 
-    def scores(self, tokens: Tensor, layouts: Tensor) -> Tensor:
-        """Of every token of layouts (N, T) after those before it, given texts (N, L): (N, T, K)."""
+    def scores(self, tokens: Tensor, layouts: Tensor, forgotten: Tensor | None = None) -> Tensor:
+        """Of every token of layouts (N, T) after those before it, given texts (N, L): (N, T, K). forgotten: bool (N, T), where words of
+        names are not seen by what comes after them."""
+        seen = layouts if forgotten is None else layouts.masked_fill(forgotten & (layouts < self.first), self.begin)
         begin = torch.full_like(layouts[:, :1], self.begin)
         context, mask = self.text(tokens)
-        return self.writer(torch.cat([begin, layouts[:, :-1]], 1), context, mask)[0]
+        return self.writer(torch.cat([begin, seen[:, :-1]], 1), context, mask)[0]
 
     @torch.no_grad()
     def arrange(self, rng: Rng, tokens: Tensor) -> list[tuple[Box, ...]]:
@@ -169,9 +171,11 @@ class Layout(Model, Arranger):
 
 
 class NextBoxConfig(ObjectiveConfig):
-    """Nothing to choose."""
+    """forget: share of the words of names that are hidden from what is written after them. A writer that sees "red" knows what is red in
+    its data, and would write that rather than what the text says: hidden words send it back to the text (Bowman et al. 2016, 3.1)."""
 
     kind: Literal["next-box"] = "next-box"
+    forget: float = Field(0.0, ge=0, lt=1)
 
     def build(self, model: Layout) -> "NextBox":
         return NextBox(self, model)
@@ -189,10 +193,19 @@ class NextBox(Objective):
             )
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(batch, step, self.config.forget)
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        loss, parts = self._loss(batch, step)
+        return {"loss": loss, **parts}
+
+    def _loss(self, batch: Batch, step: Step, forget: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         model, device = self.model, batch.image.device
         tokens = model.text.tokens(step.texts(batch.text)).to(device)
         layouts = model.batch(batch.boxes).to(device)
-        scores = full(model.scores(tokens, layouts))
+        forgotten = step.rng.uniform(model.config.length)[:, : layouts.shape[1]].to(device) < forget if forget else None
+        scores = full(model.scores(tokens, layouts, forgotten))
         nats = F.cross_entropy(scores.flatten(0, 1), layouts.flatten(), ignore_index=PAD, reduction="none").view(layouts.shape)
         loss, at = nats.sum(1).mean(), layouts >= model.first
         return loss, {"nats": loss.detach(), "places": ((nats * at).sum(1) / at.sum(1).clamp(min=1)).mean().detach()}
