@@ -14,13 +14,19 @@ from inkwash.data.scenes import parse
 from inkwash.inference.load import load
 from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Runner
-from inkwash.recipes.start import configure, resumed, seconds
-from inkwash.training.log import duration
-from inkwash.training.run import read_run, train
+from inkwash.recipes.start import configure, resumed
+from inkwash.training.config import RunConfig
+from inkwash.training.engine import Engine
+from inkwash.training.estimate import step_seconds
+from inkwash.training.log import Log, duration
+from inkwash.training.run import open_data, read_run, train
+from inkwash.training.trainer import Trainer
 
 PROMPT = "a small red circle above a large blue square"
 DRAWER = "scenes-64"
 SOURCE = "scenes?objects=1&plain=true&size=32&count=20000"
+PICTURES, BATCH = 80_000, 16  # to learn from; many small steps, as they are few
+MOST = 600.0  # seconds that they may take
 SAMPLES = 100
 GUIDANCE = 2.5
 
@@ -42,13 +48,34 @@ def drawn(place: Path) -> str:
     return str(picture)
 
 
-def train_or_go_on(place: Path, budget: str) -> None:
+def planned(budget: str | None) -> RunConfig:
+    """What the demo trains: for so long, or on PICTURES pictures, so that it comes out alike on every machine that takes no more than MOST
+    for them."""
+    learning = {"train.batch": BATCH, "train.lr": 8e-4, "train.warm_up": 1000}
+    settings = {"model.net.width": 48, "train.samples": 36, "data.validation": None, **learning}
+    if budget is None:
+        config = configure("diffusion", SOURCE, steps=PICTURES // BATCH, settings=settings)
+        if PICTURES / pace(config) <= MOST:
+            return config
+    return configure("diffusion", SOURCE, budget=budget or MOST, settings=settings)
+
+
+def pace(config: RunConfig) -> float:
+    """Pictures that a run of this kind would see here in a second."""
+    engine, config = Engine(config.train.device), config.override({"data.limit": 4 * BATCH})
+    try:
+        return BATCH / step_seconds(Trainer(config, open_data(config, config.data.split), engine, Log(Path(), main=False)))
+    finally:
+        engine.close()
+
+
+def train_or_go_on(place: Path, budget: str | None) -> None:
     """Train into a new folder, or go on with a demo that was stopped."""
     if not (place / "run.json").exists():
-        console.print(f"2. Training a diffusion model on `scenes`, one object a picture, for {duration(seconds(budget))}.")
-        # Many small steps: time is short.
-        settings = {"train.samples": 36, "data.validation": None, "train.batch": 32, "train.lr": 8e-4, "train.warm_up": 1000}
-        train(configure("diffusion", SOURCE, budget=budget, settings=settings), place)
+        config = planned(budget)
+        length = f"for {duration(config.train.budget)}" if config.train.budget else f"on {PICTURES:,} pictures"
+        console.print(f"2. Training a diffusion model {length} of `scenes`, one object in each.")
+        train(config, place)
         return
     record = read_run(place)
     console.print(f"2. {place} holds a demo that {'is trained already' if record['status'] == 'finished' else 'was stopped: going on'}.")
@@ -56,7 +83,7 @@ def train_or_go_on(place: Path, budget: str) -> None:
         train(resumed(place), place, resume=True)
 
 
-def run(out: str, budget: str, json: bool) -> None:
+def run(out: str, budget: str | None, json: bool) -> None:
     """Raises FileError for a folder with another run."""
     begin, place = monotonic(), Path(out)
     if (place / "run.json").exists() and read_run(place)["data"]["source"] != SOURCE:

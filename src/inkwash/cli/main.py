@@ -282,10 +282,12 @@ def predict(
 @app.command(rich_help_panel=MAKE)
 def demo(
     out: Out = "demo-out",
-    budget: Annotated[str, typer.Option("--budget", help="Wall-clock time to train for.")] = "5m",
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Time to train for; 80,000 pictures unless said, or ten minutes.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Train on the embedded world, draw every class, and read the pictures back: the whole tour in eight minutes."""
+    """Train on the embedded world, draw every class, and read the pictures back: the whole tour, in ten minutes or so."""
     from inkwash.cli.demo import run
 
     run(out, budget, json)
