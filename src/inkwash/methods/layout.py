@@ -25,7 +25,7 @@ from inkwash.core.boxes import MOST, Box
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Arranger, Model
-from inkwash.core.objective import Objective, refuse_uncaptioned
+from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.nn.grounding import waves
 from inkwash.nn.layers import full
@@ -172,10 +172,12 @@ class Layout(Model, Arranger):
 
 class NextBoxConfig(ObjectiveConfig):
     """forget: share of the words of names that are hidden from what is written after them. A writer that sees "red" knows what is red in
-    its data, and would write that rather than what the text says: hidden words send it back to the text (Bowman et al. 2016, 3.1)."""
+    its data, and would write that rather than what the text says: hidden words send it back to the text (Bowman et al. 2016, 3.1).
+    reader: whether the text encoder learns too; one that goes on with other scenes may keep what it knows of words."""
 
     kind: Literal["next-box"] = "next-box"
     forget: float = Field(0.0, ge=0, lt=1)
+    reader: bool = True
 
     def build(self, model: Layout) -> "NextBox":
         return NextBox(self, model)
@@ -183,6 +185,9 @@ class NextBoxConfig(ObjectiveConfig):
 
 class NextBox(Objective):
     """Cross-entropy of the next token of a layout, in nats a layout."""
+
+    def phases(self) -> list[Phase]:
+        return super().phases() if self.config.reader else [Phase("main", (self.model.writer,))]
 
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
