@@ -282,9 +282,7 @@ def predict(
 @app.command(rich_help_panel=MAKE)
 def demo(
     out: Out = "demo-out",
-    budget: Annotated[
-        str | None, typer.Option("--budget", help="Time to train for; 80,000 pictures unless said, or ten minutes.", show_default=False)
-    ] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="Time to train for; 80,000 pictures or 10m unless said.")] = None,
     json: Json = False,
 ) -> None:
     """Train on the embedded world, draw every class, and read the pictures back: the whole tour, in ten minutes or so."""
