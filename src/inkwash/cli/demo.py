@@ -16,11 +16,9 @@ from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Runner
 from inkwash.recipes.start import configure, resumed
 from inkwash.training.config import RunConfig
-from inkwash.training.engine import Engine
 from inkwash.training.estimate import step_seconds
-from inkwash.training.log import Log, duration
-from inkwash.training.run import open_data, read_run, train
-from inkwash.training.trainer import Trainer
+from inkwash.training.log import duration
+from inkwash.training.run import read_run, rehearsing, train
 
 PROMPT = "a small red circle above a large blue square"
 DRAWER = "scenes-64"
@@ -62,11 +60,8 @@ def planned(budget: str | None) -> RunConfig:
 
 def pace(config: RunConfig) -> float:
     """Pictures that a run of this kind would see here in a second."""
-    engine, config = Engine(config.train.device), config.override({"data.limit": 4 * BATCH})
-    try:
-        return BATCH / step_seconds(Trainer(config, open_data(config, config.data.split), engine, Log(Path(), main=False)))
-    finally:
-        engine.close()
+    with rehearsing(config.override({"data.limit": 4 * BATCH})) as trainer:
+        return BATCH / step_seconds(trainer)
 
 
 def train_or_go_on(place: Path, budget: str | None) -> None:

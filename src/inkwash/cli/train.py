@@ -7,12 +7,9 @@ from inkwash.cli.common import console, pairs, tell, user_code
 from inkwash.core.errors import ConfigError
 from inkwash.recipes.start import configure, resumed
 from inkwash.training.config import RunConfig
-from inkwash.training.engine import Engine
 from inkwash.training.estimate import measure
-from inkwash.training.log import Log
-from inkwash.training.run import open_data, read_run
+from inkwash.training.run import read_run, rehearsing
 from inkwash.training.run import train as train_run
-from inkwash.training.trainer import Trainer
 
 BUDGET = 600.0  # seconds, where neither the recipe nor the person says when to stop
 
@@ -43,7 +40,7 @@ def run(
         if config.train.steps is None and config.train.budget is None:
             config = config.override({"train.budget": BUDGET})
     if dry_run:
-        return rehearse(config, place, json)
+        return rehearse(config, json)
     own = recipe.rpartition(":")[0] if recipe and ".py:" in recipe else None
     train_run(config, place, resume, quiet=json, code=code or own)
     if int(os.environ.get("RANK", "0")):
@@ -57,11 +54,9 @@ def run(
     tell(facts, json, [summary, *(f"wrote {f}" for f in files)])
 
 
-def rehearse(config: RunConfig, out: Path, json: bool) -> None:
+def rehearse(config: RunConfig, json: bool) -> None:
     """The whole configuration and what it costs; nothing is written."""
-    engine = Engine(config.train.device)
-    try:
-        trainer = Trainer(config, open_data(config, config.data.split), engine, Log(out, main=False))
+    with rehearsing(config) as trainer:
         estimate = measure(trainer)
         steps = config.train.steps or int(config.train.budget / estimate.seconds)
         if not json:
@@ -69,5 +64,3 @@ def rehearse(config: RunConfig, out: Path, json: bool) -> None:
             print(config.to_json())
         lines = estimate.lines(config.train.batch, steps, trainer.precision)
         tell({"config": config.model_dump(mode="json"), **estimate.facts(), "steps": steps}, json, lines)
-    finally:
-        engine.close()

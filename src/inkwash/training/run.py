@@ -7,7 +7,8 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,16 @@ def open_data(config: RunConfig, split: str, on_progress: Callable[[int, int], N
         return Dataset(source, d.view, int(d.memory_gb * 2**30), on_progress, beside)
 
     return opened(d.source, opened(d.beside) if d.beside else None)
+
+
+@contextmanager
+def rehearsing(config: RunConfig) -> Iterator[Trainer]:
+    """A trainer as a run would have it, to measure; nothing is written."""
+    engine = Engine(config.train.device)
+    try:
+        yield Trainer(config, open_data(config, config.data.split), engine, Log(Path(), main=False))
+    finally:
+        engine.close()
 
 
 def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool = False, code: str | None = None) -> Path:
