@@ -84,7 +84,6 @@ def test_a_bomb_among_pictures_is_refused_or_skipped_never_decoded(refused, tmp_
         (("vae", "--data", "DATA", "--set", "model.shape=[3, 9, 9]", "--steps", "1"), "the data are (3, 8, 10)"),
         (("vae", "--data", "DATA", "--set", "train.accumulate=3", "--steps", "1"), "cannot share equally"),
         (("vae", "--data", "DATA", "--set", "train.device=gpu", "--steps", "1"), "There is no device 'gpu'"),
-        (("vae", "--data", "DATA", "--steps", "3", "--budget", "10m"), "Give --steps or --budget, not both"),
         (("--resume",), "is not a run folder"),
         (("vae", "--data", "DATA", "--code", "none.py"), "There is no file none.py"),
     ],

@@ -54,6 +54,14 @@ def test_labels_are_dropped_row_by_row():
     assert Step(0.5, 0, Rng([0])).drop(None, 0.5, 7) is None
 
 
+def test_nothing_is_dropped_of_held_out_rows_and_their_texts_are_those_of_training():
+    texts = [("a", "b", "c")] * 64
+    learnt, looked_at = (Step(0.5, 0, Rng.of_rows(0, range(64), "main"), held_out=held) for held in (False, True))
+    some, all_of_them = learnt.texts(texts, 0.5), looked_at.texts(texts, 0.5)
+    assert "" in some and "" not in all_of_them and all(a in ("", b) for a, b in zip(some, all_of_them))
+    assert set(looked_at.drop(torch.ones(64, dtype=torch.long), 0.5, 7).tolist()) == {1}
+
+
 def test_a_phase_counts_shared_parameters_once():
     shared = torch.nn.Linear(2, 2)
     outer = torch.nn.Sequential(shared, torch.nn.Linear(2, 1))

@@ -145,12 +145,6 @@ def test_forgotten_words_are_hidden_from_what_is_written_after_them():
     assert forgets.validate(batch, step_of(3))["loss"] == usual, "held-out layouts are read as they are"
 
 
-def test_the_reader_may_stay_as_it_is():
-    model = layout()
-    learns = {reader: set(NextBoxConfig(reader=reader).build(model).phases()[0].parameters()) for reader in (True, False)}
-    assert learns[True] == set(model.parameters()) and learns[False] == set(model.writer.parameters())
-
-
 def test_boxes_are_outlined_where_they_are():
     out = outlined(torch.zeros(1, 9, 9), [Box("a", 0.5, 0.5, 0.5, 0.5), Box("b", 1.5, 0.5, 5.0, 0.1)])
     assert out[0, 2, 2:7].eq(-1).all() and out[0, 2:7, 6].eq(-1).all() and out[0, 3, 3] != -1 and out[0, 0, 0] != -1

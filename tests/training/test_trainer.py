@@ -13,6 +13,7 @@ from inkwash.data import Dataset, View, open_source
 from inkwash.training import alarms
 from inkwash.training import trainer as trainer_module
 from inkwash.training.checkpoint import checkpoints
+from inkwash.training.config import TrainConfig
 from inkwash.training.ema import EMA
 from inkwash.training.estimate import Estimate, measure
 from inkwash.training.log import Means, duration
@@ -135,10 +136,21 @@ def test_a_budget_run_ends_and_says_so(source, tmp_path):
     assert record["status"] == "finished" and 0.3 <= record["elapsed"] < 30 and record["step"] >= 1
 
 
-def test_a_run_needs_one_end(source, tmp_path):
-    for wrong in ({"steps": None, "budget": None}, {"steps": 3, "budget": 3.0}):
-        with pytest.raises(ConfigError, match="give one of the two"):
-            train(toy_config(source).override({f"train.{k}": v for k, v in wrong.items()}), tmp_path / "a")
+def test_a_run_needs_an_end_and_of_two_the_first_counts(source, tmp_path):
+    with pytest.raises(ConfigError, match="give one of them, or both"):
+        train(toy_config(source, steps=None, budget=None), tmp_path / "a")
+    ends = {"a": (3, 600.0), "b": (10**9, 0.3)}
+    for name, (steps, budget) in ends.items():
+        record = json.loads((train(toy_config(source, steps=steps, budget=budget), tmp_path / name, quiet=True) / "run.json").read_text())
+        assert record["status"] == "finished" and (record["step"] == 3 or name == "b") and record["elapsed"] < 30
+
+
+def test_progress_and_what_is_left_are_those_of_the_end_that_comes_first():
+    both, steps, budget = (TrainConfig(steps=s, budget=b) for s, b in ((100, 50.0), (100, None), (None, 50.0)))
+    assert [c.progress(20, 20.0) for c in (both, steps, budget)] == [0.4, 0.2, 0.4] and both.progress(80, 20.0) == 0.8
+    assert [c.length(0.25) for c in (both, steps, budget)] == [100, 100, 200] and both.length(2.0) == 25
+    assert [c.left(20, 20.0, 0.25) for c in (both, steps, budget)] == [20, 20, 30] and both.left(20, 20.0, 1.0) == 30
+    assert both.progress(200, 0.0) == 1 and both.left(200, 60.0, 1.0) == 0
 
 
 # ---- the average

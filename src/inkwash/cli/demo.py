@@ -16,9 +16,8 @@ from inkwash.inference.pictures import grid, save_png
 from inkwash.inference.runner import Request, Runner
 from inkwash.recipes.start import configure, resumed
 from inkwash.training.config import RunConfig
-from inkwash.training.estimate import step_seconds
 from inkwash.training.log import duration
-from inkwash.training.run import read_run, rehearsing, train
+from inkwash.training.run import read_run, train
 
 PROMPT = "a small red circle above a large blue square"
 DRAWER = "scenes-64"
@@ -47,28 +46,19 @@ def drawn(place: Path) -> str:
 
 
 def planned(budget: str | None) -> RunConfig:
-    """What the demo trains: for so long, or on PICTURES pictures, so that it comes out alike on every machine that takes no more than MOST
-    for them."""
+    """What the demo trains: for so long, or on PICTURES pictures, so that it comes out alike on every machine that manages them in MOST."""
     learning = {"train.batch": BATCH, "train.lr": 8e-4, "train.warm_up": 1000}
     settings = {"model.net.width": 48, "train.samples": 36, "data.validation": None, **learning}
-    if budget is None:
-        config = configure("diffusion", SOURCE, steps=PICTURES // BATCH, settings=settings)
-        if PICTURES / pace(config) <= MOST:
-            return config
-    return configure("diffusion", SOURCE, budget=budget or MOST, settings=settings)
-
-
-def pace(config: RunConfig) -> float:
-    """Pictures that a run of this kind would see here in a second."""
-    with rehearsing(config.override({"data.limit": 4 * BATCH})) as trainer:
-        return BATCH / step_seconds(trainer)
+    end = {"steps": PICTURES // BATCH, "budget": MOST} if budget is None else {"budget": budget}
+    return configure("diffusion", SOURCE, settings=settings, **end)
 
 
 def train_or_go_on(place: Path, budget: str | None) -> None:
     """Train into a new folder, or go on with a demo that was stopped."""
     if not (place / "run.json").exists():
         config = planned(budget)
-        length = f"for {duration(config.train.budget)}" if config.train.budget else f"on {PICTURES:,} pictures"
+        most = duration(config.train.budget)
+        length = f"on {PICTURES:,} pictures, or for {most}," if config.train.steps else f"for {most} on pictures"
         console.print(f"2. Training a diffusion model {length} of `scenes`, one object in each.")
         train(config, place)
         return

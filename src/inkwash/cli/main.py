@@ -72,7 +72,7 @@ def train(
     out: Out = "runs/run",
     setting: Annotated[list[str] | None, typer.Option("--set", help="One setting, as key=value; may be repeated.")] = None,
     budget: Annotated[str | None, typer.Option("--budget", help="Time to train for: 90s, 2h; 10m unless said, or --steps.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of a time.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps to train for; the first ends it, of both.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A run or model folder to begin from.", show_default=False)] = None,
     teacher: Annotated[str | None, typer.Option("--teacher", help="A run or model folder to be taught by.", show_default=False)] = None,
     plan: Annotated[str | None, typer.Option("--plan", help="A run or model folder to draw after.", show_default=False)] = None,

@@ -58,7 +58,7 @@ def rehearse(config: RunConfig, json: bool) -> None:
     """The whole configuration and what it costs; nothing is written."""
     with rehearsing(config) as trainer:
         estimate = measure(trainer)
-        steps = config.train.steps or int(config.train.budget / estimate.seconds)
+        steps = int(config.train.length(estimate.seconds))
         if not json:
             console.print("Dry run: nothing is written.")
             print(config.to_json())

@@ -82,7 +82,8 @@ class Step:
     """Where a run stands. progress: 0 to 1, the only clock an objective reads. images: images seen before this step.
 
     rng: one stream a row, keyed by (seed, index, phase). gather: (N, ...) of this process to (N_total, ...) of all, with
-    gradient; reduce: mean over processes. In one process both do nothing.
+    gradient; reduce: mean over processes. In one process both do nothing. held_out: the rows are only looked at, so they stay as they
+    are: nothing is augmented, hidden or dropped.
     """
 
     progress: float
@@ -90,16 +91,18 @@ class Step:
     rng: Rng
     gather: Callable[[Tensor], Tensor] = _identity
     reduce: Callable[[Tensor], Tensor] = _identity
+    held_out: bool = False
 
     def drop(self, label: Tensor | None, share: float, null: int) -> Tensor | None:
         """Labels (N,) of which about this share, row by row, became the null class; None stays None."""
-        return label if label is None else torch.where(self.rng.uniform() < share, null, label)
+        return label if label is None else torch.where(self.rng.uniform() < (0.0 if self.held_out else share), null, label)
 
     def texts(self, text: list[tuple[str, ...]] | None, share: float = 0.0) -> list[str]:
         """One of each row's texts, and nothing for about this share of them. Rows without any have nothing: all, where text is None."""
         text = [()] * len(self.rng) if text is None else text
         which, dropped = self.rng.uniform(2).cpu().unbind(1)
         chosen = (row[int(u * len(row))] if row else "" for row, u in zip(text, which.tolist()))
+        share = 0.0 if self.held_out else share
         return ["" if d < share else t for t, d in zip(chosen, dropped.tolist())]
 
     def quantiles(self, batch: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -94,5 +94,5 @@ class Objective(nn.Module, ABC):
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Figures on held-out rows, "loss" among them (lower is better). The first phase's loss by default."""
-        loss, parts = self.loss(self.phases()[0].name, batch, step)
+        loss, parts = self.loss(self.phases()[0].name, batch, replace(step, held_out=True))
         return {"loss": loss.detach(), **parts}

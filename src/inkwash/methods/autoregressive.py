@@ -291,19 +291,11 @@ class MaximumLikelihood(Objective):
         return [Phase("main", self.model.learnt())]
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        drop = dropping(step.rng, self.config.dropout) if self.config.dropout else keep
-        return self._bits(batch, step, drop)
-
-    def _bits(self, batch: Batch, step: Step, drop: Drop) -> tuple[Tensor, dict[str, Tensor]]:
+        drop = dropping(step.rng, self.config.dropout) if self.config.dropout and not step.held_out else keep
         x = self.model.seen(batch.image, step.rng)
         nats = -self.model.nats(x, batch.cond, drop).flatten(1).sum(1).mean()
         bits = nats / (math.log(2) * x[0].numel())
         return bits, {"bits": bits.detach(), "nats": nats.detach()}
-
-    @torch.no_grad()
-    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        bits, parts = self._bits(batch, step, keep)
-        return {"loss": bits, **parts}
 
     def preview(self, batch: Batch, step: Step) -> list[Tensor]:
         if not isinstance(self.model, Translator):

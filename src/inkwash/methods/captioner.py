@@ -13,7 +13,6 @@ All You Need. 3. Wu et al. 2016, Google's Neural Machine Translation System (sec
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -282,18 +281,11 @@ class Captioning(Objective):
         refuse_uncaptioned(batch)
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._loss(replace(batch, image=augment(batch.image, step.rng, self.config.augment)), step)
-
-    @torch.no_grad()
-    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        _, parts = self._loss(batch, step)  # of pictures as they are
-        return {"loss": 1 - parts["right"], **parts}  # nats are least long before captions are best: they punish being too sure
-
-    def _loss(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        image = batch.image if step.held_out else augment(batch.image, step.rng, self.config.augment)
         texts = step.texts(batch.text)
-        tokens = self.model.tokenizer.batch(texts).to(batch.image.device)
-        languages = torch.tensor([language_of(t) for t in texts], device=batch.image.device)
-        features = self.model.eye(batch.image) if self.config.eye else self.model.latent(batch).float()
+        tokens = self.model.tokenizer.batch(texts).to(image.device)
+        languages = torch.tensor([language_of(t) for t in texts], device=image.device)
+        features = self.model.eye(image) if self.config.eye else self.model.latent(batch).float()
         scores, shares = self.model.scores_at(self.model.placed(features), tokens, languages)
         there = (tokens != PAD) & torch.tensor([bool(t) for t in texts], device=tokens.device)[:, None]  # no text says nothing
         nats = F.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape) * there
@@ -306,3 +298,8 @@ class Captioning(Objective):
             uneven = (1 - seen).square().mean()
             loss, parts["uneven"] = loss + self.config.everywhere * uneven, uneven.detach()
         return loss, parts
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        figures = super().validate(batch, step)
+        return figures | {"loss": 1 - figures["right"]}  # nats are least long before captions are best: they punish being too sure

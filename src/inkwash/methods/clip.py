@@ -11,7 +11,6 @@ References: 1. Radford et al. 2021, Learning Transferable Visual Models from Nat
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -91,18 +90,11 @@ class Contrastive(Objective):
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         self.model.log_scale.data.clamp_(max=math.log(SHARPEST))  # the number itself: behind a mere cut no gradient leads back
-        return self._loss(replace(batch, image=augment(batch.image, step.rng, self.config.augment)), step)
-
-    @torch.no_grad()
-    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        loss, parts = self._loss(batch, step)  # of pictures as they are
-        return {"loss": loss, **parts}
-
-    def _loss(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        image = batch.image if step.held_out else augment(batch.image, step.rng, self.config.augment)
         texts = step.texts(batch.text)
-        there = step.gather(torch.tensor([float(bool(t)) for t in texts], device=batch.image.device)) > 0  # others do not play
-        tokens = self.model.tokens(texts).to(batch.image.device)
-        u, v = step.gather(self.model.features(batch.image))[there], step.gather(self.model.read(tokens))[there]  # (M of all, D)
+        there = step.gather(torch.tensor([float(bool(t)) for t in texts], device=image.device)) > 0  # others do not play
+        tokens = self.model.tokens(texts).to(image.device)
+        u, v = step.gather(self.model.features(image))[there], step.gather(self.model.read(tokens))[there]  # (M of all, D)
         with torch.autocast(u.device.type, enabled=False):  # a score near 100 would be known to half a unit
             scores = self.model.scale.float() * u.float() @ v.float().t()
         right = torch.arange(len(u), device=u.device)

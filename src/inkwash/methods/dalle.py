@@ -179,11 +179,8 @@ class NextToken(Objective):
         return [Phase("main", self.model.learnt())]
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._bits(batch, step, self.config.dropout)
-
-    def _bits(self, batch: Batch, step: Step, dropout: float) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
-        tokens = model.tokens(step.texts(batch.text, dropout)).to(batch.image.device)
+        tokens = model.tokens(step.texts(batch.text, self.config.dropout)).to(batch.image.device)
         codes = model.latent(batch)  # (N, T)
         said, drawn = model.scores(tokens, codes)
         wanted = F.pad(tokens, (0, model.length - tokens.shape[1]), value=PAD)
@@ -195,5 +192,5 @@ class NextToken(Objective):
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        loss, parts = self._bits(batch, step, 0.0)
-        return {"loss": parts["bits"], **parts}
+        figures = super().validate(batch, step)
+        return figures | {"loss": figures["bits"]}

@@ -25,7 +25,7 @@ from inkwash.core.boxes import MOST, Box
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.model import Arranger, Model
-from inkwash.core.objective import Objective, Phase, refuse_uncaptioned
+from inkwash.core.objective import Objective, refuse_uncaptioned
 from inkwash.core.rng import Rng
 from inkwash.nn.grounding import waves
 from inkwash.nn.layers import full
@@ -172,12 +172,10 @@ class Layout(Model, Arranger):
 
 class NextBoxConfig(ObjectiveConfig):
     """forget: share of the words of names that are hidden from what is written after them. A writer that sees "red" knows what is red in
-    its data, and would write that rather than what the text says: hidden words send it back to the text (Bowman et al. 2016, 3.1).
-    reader: whether the text encoder learns too; one that goes on with other scenes may keep what it knows of words."""
+    its data, and would write that rather than what the text says: hidden words send it back to the text (Bowman et al. 2016, 3.1)."""
 
     kind: Literal["next-box"] = "next-box"
     forget: float = Field(0.0, ge=0, lt=1)
-    reader: bool = True
 
     def build(self, model: Layout) -> "NextBox":
         return NextBox(self, model)
@@ -185,9 +183,6 @@ class NextBoxConfig(ObjectiveConfig):
 
 class NextBox(Objective):
     """Cross-entropy of the next token of a layout, in nats a layout."""
-
-    def phases(self) -> list[Phase]:
-        return super().phases() if self.config.reader else [Phase("main", (self.model.writer,))]
 
     def refuse(self, batch: Batch) -> None:
         super().refuse(batch)
@@ -198,15 +193,8 @@ class NextBox(Objective):
             )
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._loss(batch, step, self.config.forget)
-
-    @torch.no_grad()
-    def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        loss, parts = self._loss(batch, step)
-        return {"loss": loss, **parts}
-
-    def _loss(self, batch: Batch, step: Step, forget: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         model, device = self.model, batch.image.device
+        forget = 0.0 if step.held_out else self.config.forget
         tokens = model.text.tokens(step.texts(batch.text)).to(device)
         layouts = model.batch(batch.boxes).to(device)
         forgotten = step.rng.uniform(model.config.length)[:, : layouts.shape[1]].to(device) < forget if forget else None

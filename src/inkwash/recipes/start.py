@@ -41,6 +41,7 @@ def configure(
 ) -> RunConfig:
     """The configuration of a new run. settings: dotted keys, {"model.net.width": 96}; data.view.* are known to the recipe too.
 
+    steps, budget: where the run ends, what comes first of both; where either is named, it alone of a RunConfig's stays.
     start: a run or model folder to begin from: its weights, its model where the recipe asks for one, its data where none are
         named, prepared as for it unless said. teacher: another, for a recipe in which one model teaches another.
     tell: hears what was decided for the person, as the size that images of mixed sizes become.
@@ -74,12 +75,8 @@ def configure(
         settings.setdefault("teacher", str(teacher))
     if plan is not None:
         settings.setdefault("plan", str(plan))
-    if steps is not None and budget is not None:
-        raise ConfigError("Give --steps or --budget, not both.")
-    if budget is not None:
-        settings |= {"train.budget": seconds(budget), "train.steps": None}
-    elif steps is not None:
-        settings |= {"train.steps": steps, "train.budget": None}
+    if steps is not None or budget is not None:
+        settings |= {"train.steps": steps, "train.budget": None if budget is None else seconds(budget)}
     config = config.override(settings)
     if getattr(config.model, "lora", 0) and config.start is None:
         raise ConfigError("model.lora learns thin matrices beside the weights of a trained model: name it with --from.")

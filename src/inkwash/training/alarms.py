@@ -13,8 +13,7 @@ from inkwash.training.estimate import Estimate
 def check_start(config: RunConfig, estimate: Estimate, count: int) -> Iterable[str]:
     """What can be told before the first step. count: images in the training split."""
     t = config.train
-    steps = t.steps or t.budget / estimate.seconds
-    images = steps * t.batch
+    images = t.length(estimate.seconds) * t.batch
     if min(t.ema, t.ema_share * images) > 0.15 * images:
         yield f"train.ema is too slow for the run's length: a half-life of {t.ema:.0f} of about {images:.0f} images; try {images / 20:.0f}"
     if count < t.batch:

@@ -1,5 +1,6 @@
 """RunConfig: everything that decides a run, in one value. It goes to run.json and comes back for a resume."""
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -23,7 +24,7 @@ class DataConfig(Config):
 
 
 class TrainConfig(Config):
-    """steps or budget (seconds of wall clock) ends the run; the other is None. batch: images a step, over all processes.
+    """steps or budget (seconds of wall clock) ends the run, what comes first of both. batch: images a step, over all processes.
 
     accumulate: micro-batches a step. optimizer: "muon" takes orthogonalised steps where weights are matrices. lr: its rate; warm_up:
     images over which it rises, a tenth of the run at most; decay: the last share of the run over which it falls to zero. clip: largest
@@ -58,6 +59,18 @@ class TrainConfig(Config):
     prompts: tuple[str, ...] = ()
     validate_images: int = Field(512, ge=1)
     tensorboard: bool = False
+
+    def length(self, seconds: float) -> float:
+        """Steps of the whole run, where one takes so many seconds."""
+        return min(self.steps or math.inf, (self.budget or math.inf) / seconds)
+
+    def progress(self, steps: int, elapsed: float) -> float:
+        """0 to 1, after so many steps and seconds: the share of what it was given of either, the larger of the two."""
+        return min(1.0, max(steps / (self.steps or math.inf), elapsed / (self.budget or math.inf)))
+
+    def left(self, steps: int, elapsed: float, seconds: float) -> float:
+        """Seconds to go after so many steps and seconds, where a step takes so many."""
+        return max(0.0, min(((self.steps or math.inf) - steps) * seconds, (self.budget or math.inf) - elapsed))
 
 
 class RunConfig(Config):

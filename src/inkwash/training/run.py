@@ -147,8 +147,8 @@ class Run:
             self.log.line({"step": t.clock.step, "images": t.clock.images, "figures": figures})
             t.warn(figures)
         loss = figures.get("valid/loss")
-        # A stopped run with a number of steps must end as an unbroken one: what it stops at is no candidate for the best.
-        regular = t.progress == 1 or t.clock.step % self.config.train.checkpoint_every == 0 or not self.config.train.steps
+        # A stopped run with a number of steps alone must end as an unbroken one: what it stops at is no candidate for the best.
+        regular = t.progress == 1 or t.clock.step % self.config.train.checkpoint_every == 0 or self.config.train.budget
         if loss is None:
             self.best_step = -1  # nothing to choose by: the newest weights are the model
         elif regular and loss < self.best:
@@ -232,7 +232,8 @@ class Run:
         t = self.trainer
         estimate = measure(t)
         self.facts = estimate.facts()
-        for line in estimate.lines(self.config.train.batch, self.config.train.steps, t.precision):
+        steps = int(self.config.train.length(estimate.seconds)) if self.config.train.steps else None
+        for line in estimate.lines(self.config.train.batch, steps, t.precision):
             self.log.say("  " + line)
         if self.engine.main:
             for alarm in check_start(self.config, estimate, len(self.data)):
@@ -252,7 +253,7 @@ class Run:
     def remember(self, seconds: float) -> None:
         """Work out what a frozen encoder makes of the pictures, where the run is long enough. seconds: of a step that does it itself."""
         t, config = self.trainer, self.config.train
-        images = config.batch * (config.steps or config.budget / self.engine.from_main(seconds))
+        images = config.batch * config.length(self.engine.from_main(seconds))
         if t.objective.encoded and remembers(t.model, self.data, images):
             t.model.eval()
             t.loader.latents = latents_of(t.model, self.data, t.precision, on_progress=self.log.watch("encoding images"))
@@ -300,8 +301,8 @@ def train(config: RunConfig, out: str | Path, resume: bool = False, quiet: bool 
     Raises InkwashError for what a user can put right. A signal stops the run after the step at hand; `resume` goes on.
     """
     out = Path(out)
-    if (config.train.steps is None) == (config.train.budget is None):
-        raise ConfigError("A run ends after train.steps or after train.budget seconds: give one of the two.")
+    if config.train.steps is None and config.train.budget is None:
+        raise ConfigError("A run ends after train.steps or after train.budget seconds: give one of them, or both.")
     engine = Engine(config.train.device)
     try:
         log = Log(out, engine.main, config.train.tensorboard, quiet)

@@ -140,9 +140,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """0 to 1: the share of the images, or of the seconds, that the run was given."""
-        t = self.train
-        share = self.clock.step / t.steps if t.steps else self.clock.elapsed / t.budget
-        return min(1.0, share)
+        return self.train.progress(self.clock.step, self.clock.elapsed)
 
     def learning_rate(self) -> float:
         """Up over the first images (at most a tenth of a short run), flat, down to zero over the last share of the run."""
@@ -262,8 +260,8 @@ class Trainer:
     def report(self, rate: float) -> None:
         """A line in the log, the bar, and alarms."""
         figures = self.means.take()
-        t, c = self.train, self.clock
-        left = (t.steps - c.step) * t.batch / max(rate, 1e-9) if t.steps else max(0.0, t.budget - c.elapsed)
+        c = self.clock
+        left = self.train.left(c.step, c.elapsed, self.train.batch / max(rate, 1e-9))
         record = {"step": c.step, "images": c.images, "elapsed": round(c.elapsed, 2), "progress": round(self.progress, 4)}
         self.log.line({**record, "rate": round(rate, 2), "lr": self.learning_rate(), "figures": figures})
         self.log.show(self.progress, rate, left, figures)
