@@ -8,6 +8,7 @@ from torch import nn
 from inkwash.core.config import ModelConfig, ObjectiveConfig
 from inkwash.core.model import Model, Options, Sampler
 from inkwash.core.objective import Objective
+from inkwash.data import Dataset, open_source
 from inkwash.training import DataConfig, RunConfig, TrainConfig
 
 
@@ -70,3 +71,9 @@ def recipe(source, facts) -> RunConfig:
         objective=CountingConfig(),
         train=TrainConfig(steps=3, batch=4, warm_up=0, samples=4, precision="fp32"),
     )
+
+
+def toy_config(source, **settings):
+    """A run of it on the CPU that looks at no samples; settings are those of training."""
+    config = recipe(source, Dataset(open_source(source)).facts)
+    return config.override({f"train.{k}": v for k, v in {"device": "cpu", "samples": 0, "log_every": 1e9, **settings}.items()})

@@ -1,4 +1,4 @@
-"""The loop: its schedules, clock, average, guard, log, alarms and estimate."""
+"""The loop: its schedules, average, guard, log and alarms."""
 
 import json
 import math
@@ -6,29 +6,23 @@ import math
 import pytest
 import torch
 
-import toy
 from inkwash.core.errors import ConfigError, TrainingError
 from inkwash.core.files import load_model, load_tensors
 from inkwash.data import Dataset, View, open_source
 from inkwash.training import alarms
 from inkwash.training import trainer as trainer_module
 from inkwash.training.checkpoint import checkpoints
-from inkwash.training.config import TrainConfig
 from inkwash.training.ema import EMA
-from inkwash.training.estimate import Estimate, measure
+from inkwash.training.estimate import Estimate
 from inkwash.training.log import Means, duration
 from inkwash.training.run import open_data, read_run, train
 from tiny import make_trainer, named_gradients, run_config, write_npz
+from toy import toy_config
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
-
-
-def toy_config(source, **settings):
-    config = toy.recipe(source, Dataset(open_source(source)).facts)
-    return config.override({f"train.{k}": v for k, v in {"device": "cpu", "samples": 0, "log_every": 1e9, **settings}.items()})
 
 
 def test_a_limit_is_for_what_is_trained_on(source):
@@ -96,61 +90,6 @@ def test_gradients_are_clipped_to_their_norm(source, monkeypatch):
     t.turn(t.phases[0], batch)
     assert free > 0.1 and norms == pytest.approx([0.01], rel=1e-3)
     assert t.means.take()["main/gradient"] == pytest.approx(free, rel=1e-5)
-
-
-def test_budget_is_wall_clock_and_goes_on_after_a_resume(source, tmp_path, monkeypatch):
-    """Every look at the clock takes a second; schedules follow it."""
-    now = [100.0]
-
-    def tick():
-        now[0] += 1.0
-        return now[0]
-
-    monkeypatch.setattr(trainer_module.time, "monotonic", tick)
-    t = make_trainer(toy_config(source, steps=None, budget=40.0, decay=0.5, lr=1.0))
-    seen, saved = [], []
-    step = t.step
-
-    def watched():
-        seen.append((t.progress, t.learning_rate(), t.moment("main", t.loader.batch_at(0)).progress))
-        step()
-        t.stop = len(seen) == 10
-
-    monkeypatch.setattr(t, "step", watched)
-    t.run(lambda: saved.append(t.clock.elapsed), lambda: None)
-    elapsed = t.clock.elapsed
-    assert saved == [elapsed] and 0 < elapsed < 40
-    assert [p for p, _, _ in seen] == sorted({p for p, _, _ in seen}), "progress rises with the clock"
-    assert all(p == s and lr == pytest.approx(min(1, (1 - p) / 0.5)) for p, lr, s in seen)
-    now[0] += 1e6  # a long night
-    t.stop, before = False, t.clock.step
-    monkeypatch.setattr(t, "step", step)
-    t.run(lambda: saved.append(t.clock.elapsed), lambda: None)
-    assert t.progress == 1.0 and 40 <= t.clock.elapsed < 43
-    assert t.clock.step > before
-
-
-def test_a_budget_run_ends_and_says_so(source, tmp_path):
-    out = train(toy_config(source, steps=None, budget=0.3), tmp_path / "a", quiet=True)
-    record = json.loads((out / "run.json").read_text())
-    assert record["status"] == "finished" and 0.3 <= record["elapsed"] < 30 and record["step"] >= 1
-
-
-def test_a_run_needs_an_end_and_of_two_the_first_counts(source, tmp_path):
-    with pytest.raises(ConfigError, match="give one of them, or both"):
-        train(toy_config(source, steps=None, budget=None), tmp_path / "a")
-    ends = {"a": (3, 600.0), "b": (10**9, 0.3)}
-    for name, (steps, budget) in ends.items():
-        record = json.loads((train(toy_config(source, steps=steps, budget=budget), tmp_path / name, quiet=True) / "run.json").read_text())
-        assert record["status"] == "finished" and (record["step"] == 3 or name == "b") and record["elapsed"] < 30
-
-
-def test_progress_and_what_is_left_are_those_of_the_end_that_comes_first():
-    both, steps, budget = (TrainConfig(steps=s, budget=b) for s, b in ((100, 50.0), (100, None), (None, 50.0)))
-    assert [c.progress(20, 20.0) for c in (both, steps, budget)] == [0.4, 0.2, 0.4] and both.progress(80, 20.0) == 0.8
-    assert [c.length(0.25) for c in (both, steps, budget)] == [100, 100, 200] and both.length(2.0) == 25
-    assert [c.left(20, 20.0, 0.25) for c in (both, steps, budget)] == [20, 20, 30] and both.left(20, 20.0, 1.0) == 30
-    assert both.progress(200, 0.0) == 1 and both.left(200, 60.0, 1.0) == 0
 
 
 # ---- the average
@@ -371,57 +310,3 @@ def test_looking_at_samples_and_held_out_images_changes_nothing(source, tmp_path
     a, b = (checkpoints(out)[-1] / "weights.safetensors" for out in (quiet, busy))
     x, y = load_tensors(a)[0], load_tensors(b)[0]
     assert all(torch.equal(x[k], y[k]) for k in x)
-
-
-# ---- the estimate
-
-
-def test_flops_equal_a_hand_count(source):
-    t = make_trainer(toy_config(source))
-    e = measure(t)
-    one = 2 * 9 * 3 * 5 * 8 * 8  # each convolution, forward
-    assert e.flops == 2 * one
-    assert e.train_flops == 2 * one + 3 * one, "the first needs no gradient of its input"
-    assert e.parameters == (9 * 3 * 5 + 5) + (9 * 5 * 3 + 3) and e.more == 0
-    assert e.seconds > 0
-    assert 400 << 20 < e.memory < 500 << 20
-    assert e.facts()["flops"] == e.flops
-
-
-def test_memory_grows_with_the_micro_batch(source):
-    def memory(batch, **settings):
-        return measure(make_trainer(run_config("diffusion", source, batch=batch, **settings))).memory
-
-    small, large = memory(8), memory(64)
-    assert large > small
-    assert memory(64, accumulate=8) == small
-
-
-def test_lazy_phases_count_for_their_share(source):
-    def flops(every):
-        return measure(make_trainer(run_config("gan", source).override({"objective.penalty_every": every}))).train_flops
-
-    often, seldom, never = (  # at every step the penalty is part of the critic's own loss, and shares its drawings
-        flops(2),
-        flops(8),
-        measure(make_trainer(run_config("gan", source).override({"objective.r1": 0, "objective.r2": 0}))).train_flops,
-    )
-    assert often - never == pytest.approx(4 * (seldom - never), rel=1e-3) and often > never
-
-
-@pytest.mark.parametrize("kind", ["toy", "gan", "diffusion"])
-def test_measuring_moves_nothing(kind, source):
-    """A resumed run measures again, an unbroken one does not: not even a buffer may move."""
-    t = make_trainer(toy_config(source) if kind == "toy" else run_config(kind, source))
-    before = {k: v.clone() for m in (t.model, t.objective) for k, v in m.state_dict().items()}
-    measure(t)
-    after = {k: v for m in (t.model, t.objective) for k, v in m.state_dict().items()}
-    assert all(torch.equal(after[k], v) for k, v in before.items())
-    assert all(p.grad is None for p in t.names) and t.means.take() == {} and not t._pending
-    assert (t.clock.step, t.clock.images) == (0, 0)
-
-
-def test_an_objectives_state_is_saved_and_only_training_moves_it(source, tmp_path):
-    out = train(toy_config(source, steps=6, checkpoint_every=2), tmp_path / "a", quiet=True)
-    calls = [load_tensors(p / "objective.safetensors")[0]["calls"].item() for p in checkpoints(out)]
-    assert calls == [4.0, 6.0]
