@@ -24,11 +24,13 @@ def test_pictures_have_the_size_that_was_asked_for(model, size):
     assert draw(model, [1], model.Options(steps=1, size=size)).shape[-2:] == (size or (28, 28))
 
 
-@pytest.mark.parametrize("size", [(32, 32), (30, 30), (42, 42)])
-def test_sizes_that_cannot_come_out_are_refused(model, size):
+@pytest.mark.parametrize(("size", "near"), [((32, 32), None), ((30, 30), None), ((3, 42), (8, 40)), ((42, 42), (40, 40))])
+def test_sizes_that_cannot_come_out_are_refused_and_what_could_is_named(model, size, near):
     """32 takes as many places as 28, and what is decoded from those is cut to 28."""
-    with pytest.raises(ConfigError, match="draws 28 x 28, or sides that 8 divides"):
+    such = f", such as {near[1]} x {near[0]}" if near else ""
+    with pytest.raises(ConfigError, match=f"draws 28 x 28, or other sides that 8 divides{such}\\.$"):
         draw(model, [1], model.Options(steps=1, size=size))
+    assert near is None or draw(model, [1], model.Options(steps=1, size=near)).shape[-2:] == near
 
 
 def test_a_picture_is_edited_at_its_own_size_or_refused(model):

@@ -232,7 +232,9 @@ class LatentDiffusion(Encoding, Estimator):
         own, size = self.config.shape[1:], options.size if cond.image is None else tuple(cond.image.shape[-2:])
         if size and size != own and (self.sides(size) == self.sides(own) or (cond.image is None and any(s % self.stride for s in size))):
             said = f"{size[1]} x {size[0]} is not possible: this model draws {own[1]} x {own[0]}"
-            raise ConfigError(f"{said}, or sides that {self.stride} divides and that take more or fewer places.")
+            near = tuple(max(1, round(s / self.stride)) * self.stride for s in size)
+            such = "" if self.sides(near) == self.sides(own) else f", such as {near[1]} x {near[0]}"
+            raise ConfigError(f"{said}, or other sides that {self.stride} divides{such}.")
         super().refuse(options, cond)
 
 
