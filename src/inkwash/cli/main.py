@@ -1,6 +1,5 @@
 """The command `inkwash`: verbs in four groups. Nothing heavy is imported before a verb needs it."""
 
-import gc
 import sys
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from inkwash.cli import flags, grid, serve
 from inkwash.cli.flags import Background, Code, Device, Download, Guidance, Json, Out, OwnOption, PrecisionName, Solver, Steps
+from inkwash.cli.garbage import spare_what_stays
 
 MAKE, CHANGE, MEASURE, DESCRIBE = "Make", "Change", "Measure", "Describe"
 
@@ -389,7 +389,7 @@ def main() -> None:
     """Run the command line. What a user can put right is one sentence and exit code 2."""
     from inkwash.core.errors import InkwashError
 
-    gc.set_threshold(100_000, 20, 20)  # importing torch makes a million objects that stay: looking through them takes a tenth of it
+    spare_what_stays()
     try:
         app()
     except InkwashError as error:
