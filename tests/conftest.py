@@ -26,6 +26,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Labelled pictures in two splits, as a file; a module that wants others has a fixture of this name."""
+    from tiny import write_npz  # not before the variables above
+
+    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
+
+
 @pytest.fixture(autouse=True)
 def _same_start():
     """Tests that draw from the global generator see the same values in any order."""

@@ -189,8 +189,8 @@ def batch_of(image: torch.Tensor, label: torch.Tensor | None = None) -> Batch:
     return Batch(image, Condition(label=label), torch.arange(len(image)))
 
 
-def step_of(n: int, progress: float = 0.5, seed: int = 0) -> Step:
-    return Step(progress, 0, Rng.of_rows(seed, range(n), "main"))
+def step_of(n: int, progress: float = 0.5, seed: int = 0, held_out: bool = False) -> Step:
+    return Step(progress, 0, Rng.of_rows(seed, range(n), "main"), held_out=held_out)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -37,11 +37,6 @@ FEW = {"rbm": {"sweeps": 50}}  # what drawing takes, where it is a thousand time
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
-
-
-@pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """Without classes."""
     return write_npz(tmp_path_factory.mktemp("data") / "plain.npz", classes=0)

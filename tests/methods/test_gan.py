@@ -14,11 +14,6 @@ HISTORY = ("minimax", "cgan", "dcgan", "wgan", "wgan-gp", "acgan", "sagan")
 PENALTIES = {"r1": 2.0, "r2": 3.0, "lipschitz": 4.0}
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
-
-
 def trainer(source, recipe="gan", engine=None, train=None, **objective):
     config = run_config(recipe, source, **(train or {}))
     config = config.override({f"objective.{k}": v for k, v in objective.items()})

@@ -8,7 +8,7 @@ import torch
 from inkwash.core.errors import ConfigError
 from inkwash.training import train
 from inkwash.training.compiled import compile_networks, networks, uncompiled
-from tiny import make_trainer, named_gradients, run_config, write_npz
+from tiny import make_trainer, named_gradients, run_config
 
 STIR = 0.05
 
@@ -18,11 +18,6 @@ def quick(monkeypatch):
     """The graph is taken and differentiated as ever, and then run without generating code, which takes minutes and a compiler."""
     monkeypatch.setattr("inkwash.training.compiled.BACKEND", "aot_eager")
     torch.compiler.reset()
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
 
 
 def test_networks_are_what_is_called(source):

@@ -9,14 +9,9 @@ from inkwash.data import Dataset, Loader, View, open_source
 from inkwash.training import run as run_module
 from inkwash.training.latents import latents_of, remembers
 from inkwash.training.run import train
-from tiny import run_config, write_npz
+from tiny import run_config
 
 FP32 = Precision(False, False, 0.0, 0.0)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz", shape=(3, 8, 8))
 
 
 @pytest.mark.parametrize("kind", ["latent", "dalle"])

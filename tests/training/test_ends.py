@@ -8,13 +8,8 @@ from inkwash.core.errors import ConfigError
 from inkwash.training import trainer as trainer_module
 from inkwash.training.config import TrainConfig
 from inkwash.training.run import train
-from tiny import make_trainer, write_npz
+from tiny import make_trainer
 from toy import toy_config
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
 
 
 def test_budget_is_wall_clock_and_goes_on_after_a_resume(source, tmp_path, monkeypatch):

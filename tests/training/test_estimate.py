@@ -7,13 +7,8 @@ from inkwash.core.files import load_tensors
 from inkwash.training.checkpoint import checkpoints
 from inkwash.training.estimate import measure
 from inkwash.training.run import train
-from tiny import make_trainer, run_config, write_npz
+from tiny import make_trainer, run_config
 from toy import toy_config
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
 
 
 def test_flops_equal_a_hand_count(source):

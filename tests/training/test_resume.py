@@ -28,11 +28,6 @@ from tiny import KINDS, contents, forks, in_child, run_config, write_npz
 WEIGHTS = "model/model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz", shape=(3, 8, 8))
-
-
 def wide_enough(config):
     """So wide that Muon finds matrices in it, where it is the optimiser."""
     return config.override({"model.net.width": SMALLEST}) if config.train.optimizer == "muon" and hasattr(config.model, "net") else config

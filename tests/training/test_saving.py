@@ -17,14 +17,9 @@ from inkwash.training.engine import Engine
 from inkwash.training.log import Log
 from inkwash.training.run import Run, train
 from inkwash.training.trainer import Trainer
-from tiny import contents, forks, in_child, run_config, write_npz
+from tiny import contents, forks, in_child, run_config
 
 WEIGHTS = "model/model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz", shape=(3, 8, 8))
 
 
 class Death:

@@ -20,11 +20,6 @@ from tiny import make_trainer, named_gradients, run_config, write_npz
 from toy import toy_config
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return write_npz(tmp_path_factory.mktemp("data") / "two.npz")
-
-
 def test_a_limit_is_for_what_is_trained_on(source):
     config = toy_config(source).override({"data.limit": 5})
     assert len(open_data(config, "train")) == 5
@@ -301,6 +296,16 @@ def test_an_alarm_is_said_once_and_kept(source, tmp_path, capsys):
 def test_a_grid_comes_as_the_run_goes(source, tmp_path):
     out = train(run_config("gan", source, steps=3, samples=4, sample_every=1e-9), tmp_path / "a", quiet=True)
     assert [p.name for p in sorted((out / "samples").iterdir())] == ["000000008.png", "000000016.png", "000000024.png"]
+
+
+def test_an_objective_is_told_which_rows_are_only_looked_at(source, monkeypatch):
+    t, told = make_trainer(toy_config(source)), []
+    loss = t.objective.loss
+    monkeypatch.setattr(t.objective, "loss", lambda phase, batch, step: (told.append(step.held_out), loss(phase, batch, step))[1])
+    t._batches = t.loader.stream(0)
+    t.step()
+    t.validate(t.data)
+    assert told[0] is False and len(told) > 1 and all(told[1:])
 
 
 def test_looking_at_samples_and_held_out_images_changes_nothing(source, tmp_path):

@@ -93,16 +93,20 @@ class Step:
     reduce: Callable[[Tensor], Tensor] = _identity
     held_out: bool = False
 
+    def share(self, of_training: float) -> float:
+        """The share that is lost of what is learnt from: nothing of held-out rows."""
+        return 0.0 if self.held_out else of_training
+
     def drop(self, label: Tensor | None, share: float, null: int) -> Tensor | None:
         """Labels (N,) of which about this share, row by row, became the null class; None stays None."""
-        return label if label is None else torch.where(self.rng.uniform() < (0.0 if self.held_out else share), null, label)
+        return label if label is None else torch.where(self.rng.uniform() < self.share(share), null, label)
 
     def texts(self, text: list[tuple[str, ...]] | None, share: float = 0.0) -> list[str]:
         """One of each row's texts, and nothing for about this share of them. Rows without any have nothing: all, where text is None."""
         text = [()] * len(self.rng) if text is None else text
         which, dropped = self.rng.uniform(2).cpu().unbind(1)
         chosen = (row[int(u * len(row))] if row else "" for row, u in zip(text, which.tolist()))
-        share = 0.0 if self.held_out else share
+        share = self.share(share)
         return ["" if d < share else t for t, d in zip(chosen, dropped.tolist())]
 
     def quantiles(self, batch: Batch) -> Tensor:

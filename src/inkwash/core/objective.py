@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,6 @@ class Objective(nn.Module, ABC):
 
     @torch.no_grad()
     def validate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """Figures on held-out rows, "loss" among them (lower is better). The first phase's loss by default."""
-        loss, parts = self.loss(self.phases()[0].name, batch, replace(step, held_out=True))
+        """Figures on held-out rows, "loss" among them (lower is better); `step.held_out` is true. The first phase's loss by default."""
+        loss, parts = self.loss(self.phases()[0].name, batch, step)
         return {"loss": loss.detach(), **parts}

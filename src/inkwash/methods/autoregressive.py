@@ -291,7 +291,8 @@ class MaximumLikelihood(Objective):
         return [Phase("main", self.model.learnt())]
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        drop = dropping(step.rng, self.config.dropout) if self.config.dropout and not step.held_out else keep
+        dropout = step.share(self.config.dropout)
+        drop = dropping(step.rng, dropout) if dropout else keep
         x = self.model.seen(batch.image, step.rng)
         nats = -self.model.nats(x, batch.cond, drop).flatten(1).sum(1).mean()
         bits = nats / (math.log(2) * x[0].numel())

@@ -194,7 +194,7 @@ class NextBox(Objective):
 
     def loss(self, phase: str, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         model, device = self.model, batch.image.device
-        forget = 0.0 if step.held_out else self.config.forget
+        forget = step.share(self.config.forget)
         tokens = model.text.tokens(step.texts(batch.text)).to(device)
         layouts = model.batch(batch.boxes).to(device)
         forgotten = step.rng.uniform(model.config.length)[:, : layouts.shape[1]].to(device) < forget if forget else None

@@ -214,7 +214,7 @@ class Run:
         batch = Loader(data, count, augment=False).batch_at(0).to(self.engine.device)
         rng = Rng.of_rows(0, batch.index, "preview", self.engine.device)
         with still(t.objective), t.precision.autocast(self.engine.device):
-            shown = t.objective.preview(batch, Step(t.progress, t.clock.images, rng))
+            shown = t.objective.preview(batch, Step(t.progress, t.clock.images, rng, held_out=True))
         if not shown:
             return torch.empty(0), 0
         return torch.stack(shown, 1).flatten(0, 1).float().cpu(), 2 * len(shown)

@@ -223,7 +223,7 @@ class Trainer:
                 batch = loader.batch_at(start, min(self.train.batch, count - start)).to(self.engine.device)
                 rng = Rng.of_rows(0, batch.index, "validate", self.engine.device)
                 with still(self.objective), self.precision.autocast(self.engine.device):
-                    figures = self.objective.validate(batch, Step(self.progress, self.clock.images, rng))
+                    figures = self.objective.validate(batch, Step(self.progress, self.clock.images, rng, held_out=True))
                 means.add("valid", {k: v * len(batch) / count for k, v in figures.items()})
         finally:
             self.model.load_state_dict(own)
